@@ -1,0 +1,1 @@
+"""Names, types and checks of every configuration key. Values live in conf/*.yaml; nothing here imports torch."""

@@ -1,0 +1,63 @@
+"""The whole configuration of a run behind the door, and which keys and sections each stage has."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Optional
+
+from rlhf.config import sections, trainers
+from rlhf.config.checks import at_least, one_of
+from rlhf.config.rewards import REWARD_KINDS
+from rlhf.errors import ConfigError
+
+TRAINING = {"checkpoint": sections.CheckpointConfig, "evaluation": sections.EvaluationConfig}
+MODEL_AND_DATA = {"model": sections.ModelConfig, "dataset": sections.DatasetConfig}
+SAMPLING = {"reward": REWARD_KINDS, "rollout": sections.RolloutConfig}
+COMMON = {"hardware": sections.HardwareConfig, "tracking": sections.TrackingConfig}
+
+# stage -> section -> its schema; a dict of schemas means "chosen by the section's `kind`"
+STAGES: dict[str, dict[str, Any]] = {
+    "sft": COMMON | MODEL_AND_DATA | TRAINING | {"trainer": trainers.SFTTrainerConfig},
+    "reward": COMMON | MODEL_AND_DATA | TRAINING | {"trainer": trainers.RewardTrainerConfig},
+    "grpo": COMMON | MODEL_AND_DATA | SAMPLING | TRAINING | {"trainer": trainers.GRPOTrainerConfig},
+    "eval": COMMON | MODEL_AND_DATA | SAMPLING | {"evaluation": sections.EvalStageConfig},
+    "report": COMMON,
+}
+COMMON_KEYS = ("stage", "name", "seed", "resume", "resume_changed")
+STAGE_KEYS: dict[str, tuple[str, ...]] = {"eval": ("suite", "models"), "report": ("runs", "title")}
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """One run, typed and checked. Sections and keys that the stage does not have are None."""
+
+    stage: str
+    name: str
+    seed: int
+    resume: Optional[str]  # run directory to continue
+    resume_changed: str  # refuse | allow: what a changed configuration does to a resumed run
+    hardware: sections.HardwareConfig
+    tracking: sections.TrackingConfig
+    trainer: Any = None
+    model: Optional[sections.ModelConfig] = None
+    dataset: Optional[sections.DatasetConfig] = None
+    reward: Any = None
+    rollout: Optional[sections.RolloutConfig] = None
+    checkpoint: Optional[sections.CheckpointConfig] = None
+    evaluation: Any = None
+    suite: Optional[str] = None  # stage=eval: what is evaluated, policy | reward_model
+    models: Any = None  # stage=eval: {label: path}, or a list of paths; None means model.path alone
+    runs: Any = None  # stage=report: list of run directories
+    title: Optional[str] = None  # stage=report
+    plain: Mapping[str, Any] = field(default_factory=dict)  # the same configuration as plain YAML values
+
+    def __post_init__(self) -> None:
+        at_least("seed", self.seed, 0)
+        one_of("resume_changed", self.resume_changed, ("refuse", "allow"))
+        if self.stage == "eval":
+            one_of("suite", self.suite, ("policy", "reward_model"))
+            if self.models is not None and not isinstance(self.models, (list, Mapping)):
+                raise ConfigError(f"models must be a list of paths or a mapping label: path; got {self.models!r}")
+        if self.stage == "report" and (not isinstance(self.runs, list) or not self.runs):
+            raise ConfigError("runs is empty: name the run directories to report on, runs=[outputs/grpo/...,...]")

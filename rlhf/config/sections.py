@@ -1,0 +1,227 @@
+"""Sections that stages share. Dataclass fields have no defaults: every value stands in conf/*.yaml, with its meaning."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Optional
+
+from rlhf.config.checks import above, at_least, one_of, within
+from rlhf.errors import ConfigError
+
+# OmegaConf reads these annotations at run time and knows Optional[X], not X | None, in every version we support.
+
+
+@dataclass(frozen=True)
+class LoraConfig:
+    """conf/model/*.yaml, `model.lora`: low-rank adapters (Hu et al., arXiv 2106.09685)."""
+
+    enabled: bool
+    rank: int
+    alpha: float
+    dropout: float
+    target_modules: Any  # "all-linear", or a list of module names
+
+    def __post_init__(self) -> None:
+        at_least("model.lora.rank", self.rank, 1)
+        above("model.lora.alpha", self.alpha, 0)
+        within("model.lora.dropout", self.dropout, 0, 1)
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """conf/model/*.yaml: where weights come from and how they are loaded."""
+
+    name: str
+    path: str
+    source: str
+    revision: Optional[str]
+    attn_implementation: str
+    gradient_checkpointing: bool
+    chat_template: Optional[str]
+    lora: LoraConfig
+    architecture: Optional[dict[str, Any]]
+
+    def __post_init__(self) -> None:
+        one_of("model.source", self.source, ("auto", "hub", "bundled", "random"))
+        one_of("model.attn_implementation", self.attn_implementation, ("auto", "eager", "sdpa", "flash_attention_2"))
+        if self.source == "random" and not self.architecture:
+            raise ConfigError("model.source=random needs model.architecture (model_type and its sizes); got none")
+
+
+@dataclass(frozen=True)
+class ColumnsConfig:
+    """Names of the columns to read; a name that the data does not have is refused unless it is null."""
+
+    prompt: Optional[str]
+    chosen: Optional[str]
+    rejected: Optional[str]
+    answer: Optional[str]
+    margin: Optional[str]
+    messages: Optional[str]
+    id: Optional[str]
+
+
+@dataclass(frozen=True)
+class PairRulesConfig:
+    """What happens to examples that cannot teach what they should: keep, drop, or refuse to run."""
+
+    tie: str
+    identical_after_truncation: str
+    empty_answer: str
+    too_short: str
+    prefix: str
+    prompt_too_long: str
+
+    def __post_init__(self) -> None:
+        for key in ("tie", "identical_after_truncation", "empty_answer", "too_short", "prefix"):
+            one_of(f"dataset.rules.{key}", getattr(self, key), ("keep", "drop", "error"))
+        one_of("dataset.rules.prompt_too_long", self.prompt_too_long, ("truncate", "drop", "error"))
+
+
+@dataclass(frozen=True)
+class DatasetConfig:
+    """conf/dataset/*.yaml: where examples come from, how they are read, rendered, cut and split."""
+
+    name: str
+    path: str
+    subset: Optional[str]
+    train_split: str
+    eval_split: Optional[str]
+    eval_path: Optional[str]
+    eval_fraction: float
+    format: str
+    columns: ColumnsConfig
+    render: str
+    system_prompt: Optional[str]
+    max_prompt_tokens: int
+    max_answer_tokens: int
+    min_answer_tokens: int
+    truncation_side: str
+    rules: PairRulesConfig
+    limit: Optional[int]
+    eval_limit: Optional[int]
+    streaming: bool
+    shuffle: bool
+
+    def __post_init__(self) -> None:
+        one_of("dataset.format", self.format, ("auto", "hh_transcripts", "pairs", "prompts", "question_answer", "messages"))
+        one_of("dataset.render", self.render, ("auto", "chat", "plain", "verbatim"))
+        one_of("dataset.truncation_side", self.truncation_side, ("left", "right"))
+        within("dataset.eval_fraction", self.eval_fraction, 0, 0.9)
+        at_least("dataset.max_prompt_tokens", self.max_prompt_tokens, 1)
+        at_least("dataset.max_answer_tokens", self.max_answer_tokens, 1)
+        at_least("dataset.min_answer_tokens", self.min_answer_tokens, 0)
+        for key in ("limit", "eval_limit"):
+            if getattr(self, key) is not None:
+                at_least(f"dataset.{key}", getattr(self, key), 1)
+
+
+@dataclass(frozen=True)
+class RolloutConfig:
+    """conf/rollout/*.yaml: how answers are sampled."""
+
+    engine: str
+    max_new_tokens: int
+    temperature: float
+    top_k: int
+    top_p: float
+    stop: list[str]
+
+    def __post_init__(self) -> None:
+        one_of("rollout.engine", self.engine, ("native", "vllm"))
+        at_least("rollout.max_new_tokens", self.max_new_tokens, 1)
+        at_least("rollout.temperature", self.temperature, 0)
+        at_least("rollout.top_k", self.top_k, 0)
+        above("rollout.top_p", self.top_p, 0)
+        within("rollout.top_p", self.top_p, 0, 1)
+        if "" in self.stop:
+            raise ConfigError("rollout.stop holds an empty string, which would end every answer at once")
+
+
+@dataclass(frozen=True)
+class HardwareConfig:
+    """conf/hardware/*.yaml: speed and memory. Nothing here changes what is computed beyond round-off."""
+
+    name: str
+    device: str
+    precision: str
+    matmul_precision: str
+    threads: int
+    tokens_per_microbatch: int
+    rollout_batch_size: int
+
+    def __post_init__(self) -> None:
+        one_of("hardware.device", self.device, ("auto", "cpu", "cuda"))
+        one_of("hardware.precision", self.precision, ("fp32", "bf16"))
+        one_of("hardware.matmul_precision", self.matmul_precision, ("highest", "high", "medium"))
+        at_least("hardware.threads", self.threads, 0, "0 takes what the machine has")
+        at_least("hardware.tokens_per_microbatch", self.tokens_per_microbatch, 1)
+        at_least("hardware.rollout_batch_size", self.rollout_batch_size, 1)
+
+
+@dataclass(frozen=True)
+class TrackingConfig:
+    """conf/tracking/*.yaml: where metrics go besides metrics.jsonl, which is always written."""
+
+    console: str
+    wandb: bool
+    tensorboard: bool
+    mode: str
+    project: str
+    entity: Optional[str]
+    group: Optional[str]
+    tags: list[str]
+    samples_per_step: int
+
+    def __post_init__(self) -> None:
+        one_of("tracking.console", self.console, ("rich", "plain", "none"))
+        one_of("tracking.mode", self.mode, ("online", "offline"))
+        at_least("tracking.samples_per_step", self.samples_per_step, 0)
+
+
+@dataclass(frozen=True)
+class CheckpointConfig:
+    """`checkpoint:` of a training stage."""
+
+    every: int
+    keep: int
+    select_on: Optional[str]
+    select_mode: str
+
+    def __post_init__(self) -> None:
+        at_least("checkpoint.every", self.every, 0, "0 saves at the end only")
+        at_least("checkpoint.keep", self.keep, 1)
+        one_of("checkpoint.select_mode", self.select_mode, ("max", "min"))
+
+
+@dataclass(frozen=True)
+class EvaluationConfig:
+    """`evaluation:` of a training stage."""
+
+    every: int
+    at_start: bool
+    limit: int
+    patience: int
+
+    def __post_init__(self) -> None:
+        at_least("evaluation.every", self.every, 0, "0 evaluates at the end only")
+        at_least("evaluation.limit", self.limit, 1)
+        at_least("evaluation.patience", self.patience, 0, "0 never stops early")
+
+
+@dataclass(frozen=True)
+class EvalStageConfig:
+    """`evaluation:` of stage=eval: how much is sampled and how it is summed up."""
+
+    limit: int
+    samples_per_prompt: int
+    bootstrap_resamples: int
+    confidence: float
+    samples_in_report: int
+
+    def __post_init__(self) -> None:
+        at_least("evaluation.limit", self.limit, 2, "an interval needs two examples")
+        at_least("evaluation.samples_per_prompt", self.samples_per_prompt, 1)
+        at_least("evaluation.bootstrap_resamples", self.bootstrap_resamples, 100)
+        within("evaluation.confidence", self.confidence, 0.5, 0.999)
+        at_least("evaluation.samples_in_report", self.samples_in_report, 0)

@@ -1,0 +1,33 @@
+"""One family of errors. Each says what was wrong, where, and what would be right; none needs a traceback to be read."""
+
+
+class RlhfError(Exception):
+    """Base of every error this package raises on purpose. The command line prints it as one line and exits with 2."""
+
+
+class ConfigError(RlhfError, ValueError):
+    """A key or a value of the configuration is wrong."""
+
+
+class DataError(RlhfError, ValueError):
+    """A dataset cannot be read, or an example breaks its format."""
+
+
+class ModelError(RlhfError, ValueError):
+    """A model, tokenizer or adapter cannot be found, loaded or used as asked."""
+
+
+class RewardError(RlhfError, ValueError):
+    """A reward cannot be built, or returned something that is not one finite number an answer."""
+
+
+class CheckpointError(RlhfError, RuntimeError):
+    """A checkpoint or a run directory cannot be read, written or continued."""
+
+
+class TripwireError(RlhfError, RuntimeError):
+    """An invariant of the training loop broke (a loss that is not finite, a ratio that should be 1). The run stops."""
+
+
+class Preempted(RlhfError, RuntimeError):
+    """The process was asked to stop (SIGTERM); the state was saved before this was raised."""
