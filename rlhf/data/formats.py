@@ -1,0 +1,215 @@
+"""From rows to typed examples: which columns mean what, for every format that dataset.format names.
+
+    hh_transcripts    chosen, rejected: whole transcripts; split at their last assistant turn
+    pairs             chosen, rejected, and a prompt, or none where both sides begin with it; strings or lists of turns
+    prompts           prompt: a string or a list of turns
+    question_answer   prompt, answer: the answer is kept as the prompt's reference answer
+    messages          messages: a conversation; where its last turn is the assistant's, that is the answer
+
+The formats serve other kinds than their own: prompts come from every format (each different prompt once),
+demonstrations from pairs (the chosen side), from question_answer and from messages.
+
+A prompt given as a string is one user turn, unless it is an HH transcript (its turns) or dataset.render=verbatim (the
+text itself). A pair of strings without a prompt column is split where they begin to differ, at the last white space
+before, and stays verbatim text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import fields
+from typing import Any
+
+from rlhf.config.sections import ColumnsConfig, DatasetConfig
+from rlhf.data.conversations import MalformedExample, Turns, answer_of, split_conversations, split_strings, turns_of
+from rlhf.data.rows import Row
+from rlhf.data.sources import Kind
+from rlhf.data.transcripts import is_transcript, merge_turns, parse_transcript
+from rlhf.errors import DataError
+from rlhf.types import Demonstration, Message, PreferencePair, Prompt
+
+_DEFAULT_NAMES = ("prompt", "chosen", "rejected", "answer", "messages")
+
+
+def detect_format(values: dict[str, Any], columns: ColumnsConfig) -> str:
+    """The format of a dataset from its first row. Raises DataError naming the columns found and sought."""
+
+    def has(key: str) -> bool:
+        return getattr(columns, key) is not None and values.get(getattr(columns, key)) is not None
+
+    if has("chosen") and has("rejected"):
+        sides = (values[columns.chosen], values[columns.rejected])
+        transcripts = not has("prompt") and all(isinstance(side, str) and is_transcript(side) for side in sides)
+        return "hh_transcripts" if transcripts else "pairs"
+    if has("messages"):
+        return "messages"
+    if has("prompt"):
+        return "question_answer" if has("answer") else "prompts"
+    raise DataError(
+        f"cannot tell the format from the columns {', '.join(map(repr, values))}. Looked for chosen and "
+        f"rejected, messages, prompt and answer, or prompt; name yours, such as dataset.columns.prompt=question"
+    )
+
+
+class RowParser:
+    """Turns rows into examples of one kind. `format` is the format it uses; None until the first row told it.
+
+    Raises DataError, with the row's origin, where a column is missing or holds what the format does not; raises
+    MalformedExample, which names a reason to be counted, where the row is of the format but no example can be made of
+    it.
+    """
+
+    def __init__(self, config: DatasetConfig, kind: Kind, *, id_column: str | None = None) -> None:
+        self.config = config
+        self.columns = config.columns
+        self.kind = kind
+        self.format: str | None = None if config.format == "auto" else config.format
+        self._id_column = id_column or config.columns.id
+        self._parse: Callable[[Row, str], Any] | None = None
+
+    def parse(self, row: Row, default_id: str) -> PreferencePair | Prompt | Demonstration:
+        """The example of `row`; `default_id` is its prompt's id where the data names none."""
+        if self._parse is None:
+            self._start(row)
+        given = self._column(row, self._id_column) if self._id_column else None
+        return self._parse(row, default_id if given is None else str(given))
+
+    def _start(self, row: Row) -> None:
+        self._refuse_unknown_columns(row)
+        if self.format is None:
+            try:
+                self.format = detect_format(row.values, self.columns)
+            except DataError as error:
+                raise DataError(f"{row.origin}: {error}") from None
+        if self.kind == "pairs" and self.format not in ("hh_transcripts", "pairs"):
+            raise DataError(
+                f"{row.origin}: format {self.format} holds no preference pairs: they need chosen and rejected"
+            )
+        if self.kind == "demonstrations" and self.format == "prompts":
+            raise DataError(
+                f"{row.origin}: format prompts holds no answers to imitate; name one with dataset.columns.answer"
+            )
+        makers = {"pairs": self._pair, "prompts": self._prompt, "demonstrations": self._demonstration}
+        self._parse = makers[self.kind]
+
+    def _refuse_unknown_columns(self, row: Row) -> None:
+        for field in fields(self.columns):
+            name = getattr(self.columns, field.name)
+            if name is not None and name not in row.values and not (field.name == name and name in _DEFAULT_NAMES):
+                self._missing(row, name, f"dataset.columns.{field.name}={name}")
+
+    def _missing(self, row: Row, name: str, asked_by: str) -> None:
+        raise DataError(f"{row.origin}: no column {name!r} ({asked_by}); its columns: {', '.join(row.values)}")
+
+    def _column(self, row: Row, name: str | None) -> Any:
+        if name is None or name not in row.values:
+            self._missing(row, str(name), f"dataset.format={self.format}")
+        return row.values[name]
+
+    def _metadata(self, row: Row) -> dict[str, Any]:
+        used = {getattr(self.columns, f.name) for f in fields(self.columns)} | {self._id_column}
+        return {key: value for key, value in row.values.items() if key not in used}
+
+    def _text(self, row: Row, name: str | None) -> str:
+        value = self._column(row, name)
+        if value is None:
+            return ""
+        if not isinstance(value, str):
+            raise DataError(f"{row.origin}: column {name!r} must be text; got {type(value).__name__}")
+        return value
+
+    def _prompt(self, row: Row, prompt_id: str) -> Prompt:
+        if self.format == "messages":
+            turns = self._conversation(row)
+            messages = turns[:-1] if turns[-1].role == "assistant" else turns
+            return self._checked(Prompt(prompt_id, messages, metadata=self._metadata(row)))
+        if self.format == "prompts":
+            return self._checked(self._explicit_prompt(row, prompt_id))
+        if self.format == "question_answer":
+            answer = self._text(row, self.columns.answer)
+            return self._checked(self._explicit_prompt(row, prompt_id, reference_answer=answer))
+        return self._pair(row, prompt_id).prompt
+
+    def _demonstration(self, row: Row, prompt_id: str) -> Demonstration:
+        if self.format in ("hh_transcripts", "pairs"):
+            pair = self._pair(row, prompt_id)
+            return Demonstration(pair.prompt, pair.chosen)
+        prompt = self._prompt(row, prompt_id)
+        if self.format == "question_answer":
+            return Demonstration(prompt, prompt.reference_answer or "")
+        last = self._conversation(row)[-1]
+        if last.role != "assistant":
+            raise MalformedExample("no_final_assistant_turn")
+        return Demonstration(prompt, last.content)
+
+    def _conversation(self, row: Row) -> Turns:
+        turns = turns_of(self._column(row, self.columns.messages), row.origin, self.columns.messages)
+        if not turns:
+            raise MalformedExample("empty_prompt")
+        return turns
+
+    def _explicit_prompt(self, row: Row, prompt_id: str, reference_answer: str | None = None) -> Prompt:
+        messages, text = self._prompt_value(row)
+        return Prompt(prompt_id, messages, text, reference_answer, self._metadata(row))
+
+    def _prompt_value(self, row: Row) -> tuple[Turns, str]:
+        """(messages, text) of the prompt column, one of them empty."""
+        value = self._column(row, self.columns.prompt)
+        if isinstance(value, list):
+            return turns_of(value, row.origin, self.columns.prompt), ""
+        text = self._text(row, self.columns.prompt)
+        if self.config.render == "verbatim" or not text.strip():
+            return (), text
+        if is_transcript(text):
+            turns = merge_turns(parse_transcript(text) or ())
+            return (turns[:-1] if turns[-1] == Message("assistant", "") else turns), ""
+        return (Message("user", text),), ""
+
+    def _pair(self, row: Row, prompt_id: str) -> PreferencePair:
+        split = self._split_transcripts if self.format == "hh_transcripts" else self._split_sides
+        messages, text, answers = split(row)
+        prompt = self._checked(Prompt(prompt_id, messages, text, metadata=self._metadata(row)))
+        return PreferencePair(prompt, *answers, margin=self._margin(row), metadata=prompt.metadata)
+
+    def _split_transcripts(self, row: Row) -> tuple[Turns, str, tuple[str, str]]:
+        chosen, rejected = (parse_transcript(self._text(row, n)) for n in (self.columns.chosen, self.columns.rejected))
+        if chosen is None or rejected is None:
+            raise MalformedExample("not_a_transcript")
+        messages, answers = split_conversations(chosen, rejected)
+        if messages and messages[-1].role == "assistant":
+            raise MalformedExample("prompt_ends_with_assistant")
+        return merge_turns(messages), "", answers
+
+    def _split_sides(self, row: Row) -> tuple[Turns, str, tuple[str, str]]:
+        """(messages, text, answers) of format `pairs`: strings or lists of turns, with or without a prompt."""
+        names = (self.columns.chosen, self.columns.rejected)
+        conversational = [isinstance(self._column(row, name), list) for name in names]
+        if len(set(conversational)) != 1:
+            raise DataError(f"{row.origin}: {names[0]!r} and {names[1]!r} must both be text or both be lists of turns")
+        has_prompt = self.columns.prompt is not None and row.values.get(self.columns.prompt) is not None
+        messages, text = self._prompt_value(row) if has_prompt else ((), "")
+        if not conversational[0]:
+            sides = [self._text(row, name) for name in names]
+            if has_prompt:
+                return messages, text, (sides[0], sides[1])
+            text, answers = split_strings(*sides)
+            return (), text, answers
+        turns = [turns_of(row.values[name], row.origin, name) for name in names]
+        if has_prompt:
+            return messages, text, (answer_of(turns[0], messages), answer_of(turns[1], messages))
+        messages, answers = split_conversations(*turns)
+        return messages, "", answers
+
+    def _margin(self, row: Row) -> float | None:
+        if self.columns.margin is None:
+            return None
+        value = self._column(row, self.columns.margin)
+        try:
+            return None if value is None else float(value)
+        except (TypeError, ValueError):
+            raise DataError(f"{row.origin}: column {self.columns.margin!r} must be a number; got {value!r}") from None
+
+    def _checked(self, prompt: Prompt) -> Prompt:
+        if not prompt.text.strip() and not any(m.content.strip() for m in prompt.messages if m.role != "system"):
+            raise MalformedExample("empty_prompt")
+        return prompt
