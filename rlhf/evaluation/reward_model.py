@@ -1,0 +1,89 @@
+"""suite=reward_model: how often reward models order held-out pairs as the labels do."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from rlhf.config.sections import EvalStageConfig
+from rlhf.data.loading import load_pairs
+from rlhf.data.splits import SPLIT_SEED
+from rlhf.errors import DataError
+from rlhf.evaluation.models import labelled_models
+from rlhf.evaluation.policy import Reporter
+from rlhf.evaluation.statistics import bootstrap_interval, wilson_interval
+from rlhf.models.microbatches import cut
+from rlhf.types import PackedBatch, PreferencePair
+
+
+class RewardModelEvaluation:
+    """Accuracy, log-loss and margin of one or more reward models on the same pairs."""
+
+    def __init__(self, config: EvalStageConfig, *, parts: Any, hardware: Any, seed: int) -> None:
+        self.config, self.parts, self.hardware, self.seed = config, parts, hardware, seed
+        self.run_config = parts.run_config
+        self.models = labelled_models(self.run_config.models, self.run_config.model.path)
+
+    def evaluate(self, reporter: Reporter) -> dict[str, Any]:
+        """summary.json of the run."""
+        models = {}
+        for label, path in self.models.items():
+            reward = self.parts.load_learned_reward(path)
+            pairs = load_pairs(reward.renderer.config, "eval", reward.renderer, seed=SPLIT_SEED)
+            if len(pairs.groups) < 2:
+                raise DataError(
+                    f"{self.run_config.dataset.name} has {len(pairs.groups)} held-out pairs; an interval needs two"
+                )
+            scores = self._score(reward.forward, PackedBatch(pairs.groups[: self.config.limit]))
+            metrics = self._metrics(scores)
+            models[label] = {"path": path, "metrics": metrics}
+            reporter.samples(None, _rows(label, pairs.examples[: len(scores)], scores))
+            accuracy = metrics["accuracy"]
+            reporter.message(
+                f"{label}: accuracy {accuracy['mean']:.3f} [{accuracy['low']:.3f}, {accuracy['high']:.3f}] on {len(scores)} pairs"
+            )
+        return {"suite": "reward_model", "confidence": self.config.confidence, "models": models}
+
+    @torch.no_grad()
+    def _score(self, forward: Any, batch: PackedBatch) -> np.ndarray:
+        """[P, 2] scores of the chosen and the rejected answers."""
+        scores = torch.zeros(batch.num_answers, dtype=torch.float64)
+        for micro, answers in cut(batch, self.hardware.tokens_per_microbatch):
+            with self.hardware.autocast():
+                scores[answers] = forward.score(micro).double().cpu()
+        return scores.view(-1, 2).numpy()
+
+    def _metrics(self, scores: np.ndarray) -> dict[str, Any]:
+        difference = scores[:, 0] - scores[:, 1]
+        wins = float((difference > 0).sum() + 0.5 * (difference == 0).sum())
+        options = {
+            "confidence": self.config.confidence,
+            "resamples": self.config.bootstrap_resamples,
+            "seed": self.seed,
+        }
+        log_loss = -F.logsigmoid(torch.from_numpy(difference)).numpy()
+        return {
+            "accuracy": wilson_interval(wins, len(difference), confidence=self.config.confidence).to_dict(),
+            "log_loss": bootstrap_interval(log_loss, **options).to_dict(),
+            "margin": bootstrap_interval(difference, **options).to_dict(),
+        }
+
+
+def _rows(label: str, pairs: Sequence[PreferencePair], scores: np.ndarray) -> list[dict[str, Any]]:
+    """One line of samples.jsonl a side: the preferred answer first."""
+    return [
+        {
+            "model": label,
+            "prompt_id": pair.prompt.id,
+            "prompt": pair.prompt.as_text(),
+            "side": side,
+            "answer": getattr(pair, side),
+            "reward": float(scores[i, column]),
+        }
+        for i, pair in enumerate(pairs)
+        for column, side in enumerate(("chosen", "rejected"))
+    ]

@@ -1,0 +1,136 @@
+"""What metrics are called in reports: label, unit, the group they are drawn in, and which way is better.
+
+A name that is not listed is shown as it is. Held-out metrics (`eval/...`) take the label of their training twin.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Metric:
+    """How a metric is shown. `better` is "up", "down" or "" where neither is good in itself."""
+
+    label: str
+    unit: str = ""
+    group: str = "Other"
+    better: str = ""
+    about: str = ""
+
+
+GROUPS = ("Reward", "Preference", "Loss", "Policy", "Answers", "Optimiser", "Cost", "Other")
+MAIN = (
+    "reward/mean", "reward/accuracy", "reward/margin", "loss/total", "loss/perplexity", "policy/kl_ref",
+    "policy/entropy", "response/length_tokens", "response/truncated_fraction",
+)  # fmt: skip
+"""Metrics whose curves tell how a run went; the others are folded away."""
+SUPERVISED_ONLY = ("loss/total",)
+"""Of these, what means little elsewhere: the value of a policy gradient's loss says nothing about the policy."""
+
+METRICS: dict[str, Metric] = {
+    "reward/mean": Metric("Reward", "", "Reward", "up", "mean reward of the answers, in the reward's own units"),
+    "reward/total": Metric("Reward", "", "Reward", "up", "mean reward of the answers, in the reward's own units"),
+    "reward/std": Metric("Spread of rewards", "", "Reward", "", "standard deviation over the answers"),
+    "reward/group_std": Metric(
+        "Spread within groups", "", "Reward", "", "mean standard deviation of the rewards of one prompt's answers"
+    ),
+    "reward/no_signal_fraction": Metric(
+        "Groups without signal",
+        "%",
+        "Reward",
+        "down",
+        "prompts whose answers all got the same reward: nothing to learn",
+    ),
+    "reward/learned": Metric("Learned reward", "", "Reward", "up", "score of the reward model"),
+    "reward/gold": Metric("Gold reward", "", "Reward", "up", "score of the rule that labelled the data"),
+    "reward/sentiment": Metric("Sentiment", "", "Reward", "up", "the gold rule's sentiment part, -1 to 1"),
+    "reward/length": Metric("Length rule", "", "Reward", "up", "the gold rule's length part, -1 to 0"),
+    "reward/gold_sentiment": Metric("Sentiment", "", "Reward", "up", "the gold rule's sentiment part, -1 to 1"),
+    "reward/gold_length": Metric("Length rule", "", "Reward", "up", "the gold rule's length part, -1 to 0"),
+    "reward/accuracy": Metric(
+        "Accuracy",
+        "%",
+        "Preference",
+        "up",
+        "pairs whose preferred answer scores higher; a tie counts half, chance is 50%",
+    ),
+    "reward/margin": Metric("Margin", "nats", "Preference", "up", "score of the preferred answer minus the other's"),
+    "loss/total": Metric("Loss", "", "Loss", "", "what the optimiser minimises"),
+    "loss/log_loss": Metric(
+        "Log-loss", "nats", "Loss", "down", "negative log-likelihood of the labels; chance is 0.693"
+    ),
+    "loss/perplexity": Metric("Perplexity", "", "Loss", "down", "exp of the loss per token"),
+    "policy/kl_ref": Metric(
+        "KL to the start", "nats/token", "Policy", "", "how far the policy has moved from the model it started as"
+    ),
+    "policy/kl_ref_answer": Metric(
+        "KL to the reference", "nats/answer", "Policy", "", "how much likelier the answers are than under the reference"
+    ),
+    "policy/kl_old": Metric(
+        "KL to the sampler",
+        "nats/token",
+        "Policy",
+        "",
+        "how far the policy has moved from the one that sampled the answers",
+    ),
+    "policy/entropy": Metric("Entropy", "nats/token", "Policy", "", "how undecided the policy is about the next token"),
+    "policy/clip_fraction": Metric("Clipped tokens", "%", "Policy", "", "tokens whose ratio left the clip interval"),
+    "policy/grad_norm": Metric(
+        "Gradient norm", "", "Optimiser", "", "before it is scaled down to trainer.max_grad_norm"
+    ),
+    "response/length_tokens": Metric("Answer length", "tokens", "Answers", "", "mean, end-of-sequence token included"),
+    "response/truncated_fraction": Metric(
+        "Truncated", "%", "Answers", "down", "answers cut off at rollout.max_new_tokens"
+    ),
+    "optimizer/lr": Metric("Learning rate", "", "Optimiser", "", "at each optimiser step"),
+    "data/epoch": Metric("Epoch", "", "Optimiser", "", "passes over the training examples"),
+    "time/step_s": Metric("Time a step", "s", "Cost", "down", "wall clock"),
+    "time/rollout_s": Metric("Sampling", "s", "Cost", "down", "wall clock a step"),
+    "time/reward_s": Metric("Scoring", "s", "Cost", "down", "wall clock a step"),
+    "time/update_s": Metric("Learning", "s", "Cost", "down", "wall clock a step"),
+    "time/evaluation_s": Metric("Evaluating", "s", "Cost", "down", "wall clock an evaluation"),
+    "throughput/generated_tokens_per_s": Metric("Sampling speed", "tokens/s", "Cost", "up"),
+    "throughput/trained_tokens_per_s": Metric("Learning speed", "tokens/s", "Cost", "up"),
+    "memory/peak_mb": Metric("Peak memory", "MB", "Cost", "down"),
+    "budget/generated_tokens": Metric("Tokens sampled", "tokens", "Cost", "", "since the start of the run"),
+    "budget/trained_tokens": Metric("Tokens learned from", "tokens", "Cost", "", "since the start of the run"),
+    "budget/flops": Metric("Floating-point operations", "FLOP", "Cost", "", "since the start of the run"),
+}
+
+_EVAL_ALIASES = {"loss": "loss/total", "perplexity": "loss/perplexity", "log_loss": "loss/log_loss"}
+_PAIR_METRICS = ("accuracy", "margin", "mean", "std", "total")
+
+
+def twin(name: str) -> str:
+    """The training name of a metric: eval/reward_mean -> reward/mean, eval/loss -> loss/total."""
+    rest = name.removeprefix("eval/")
+    if rest in _EVAL_ALIASES:
+        return _EVAL_ALIASES[rest]
+    if rest in _PAIR_METRICS:
+        return f"reward/{rest}"
+    if "/" not in rest and "_" in rest:
+        group, _, short = rest.partition("_")
+        if group in ("reward", "response", "policy", "loss"):
+            return f"{group}/{short}"
+    return rest
+
+
+def metric(name: str, stage: str = "") -> Metric:
+    """How `name` is shown. An unlisted name is its own label; its group follows from its first part.
+
+    `loss/total` is a likelihood in supervised stages, where lower is better; a policy gradient's loss is not.
+    """
+    known = twin(name)
+    if known == "loss/total" and stage in ("sft", "reward"):
+        about = (
+            "negative log-likelihood a token" if stage == "sft" else "negative log-likelihood a pair; chance is 0.693"
+        )
+        return Metric("Loss", "nats", "Loss", "down", about)
+    if known in METRICS:
+        return METRICS[known]
+    first = known.partition("/")[0]
+    groups = {"reward": "Reward", "loss": "Loss", "policy": "Policy", "response": "Answers", "optimizer": "Optimiser"}
+    groups |= dict.fromkeys(("time", "throughput", "memory", "budget"), "Cost")
+    unit = "%" if known.endswith("_fraction") else ""
+    return Metric(known, unit, groups.get(first, "Other"))
