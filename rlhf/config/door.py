@@ -15,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from rlhf.config.cross_checks import check_across
+from rlhf.config.interpolation import escape
 from rlhf.config.rewards import REWARD_KINDS, WeightedComponent, WeightedRewardConfig
 from rlhf.config.run import COMMON_KEYS, STAGE_KEYS, STAGES, RunConfig
 from rlhf.errors import ConfigError
@@ -74,7 +75,7 @@ def open_section(name: str, values: Any, schema: Any, stage: str) -> Any:
         raise ConfigError(f"{name} must be a section with keys {', '.join(_names(schema))}; got {values!r}")
     _check_keys(values, schema, stage, prefix=f"{name}.")
     try:
-        section = OmegaConf.to_object(OmegaConf.merge(_writable(OmegaConf.structured(schema)), values))
+        section = OmegaConf.to_object(OmegaConf.merge(_writable(OmegaConf.structured(schema)), escape(values)))
     except ConfigError:
         raise
     except OmegaConfBaseException as error:

@@ -6,10 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
-
 from rlhf.config.paths import config_folder
 from rlhf.errors import ConfigError
 
@@ -39,14 +35,6 @@ def _resume_folder(arguments: list[str]) -> Path | None:
         if argument.startswith("resume=") and argument.removeprefix("resume=") not in ("", "null"):
             return Path(argument.removeprefix("resume="))
     return None
-
-
-def read_config(folder: Path) -> dict[str, Any]:
-    """The plain configuration stored in a run directory. Raises ConfigError where it cannot be read."""
-    try:
-        return OmegaConf.to_container(OmegaConf.load(folder / "config.yaml"), resolve=False)  # type: ignore[return-value]
-    except (OSError, YAMLError, OmegaConfBaseException) as error:
-        raise ConfigError(f"cannot read {folder / 'config.yaml'}: {' '.join(str(error).split())}") from error
 
 
 def check_unchanged(stored: Mapping[str, Any], current: Mapping[str, Any], *, allow: bool) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Optional
+from typing import Any
 
 from rlhf.errors import ConfigError
 
@@ -13,7 +13,7 @@ class LearnedRewardConfig:
     """A reward model: a run directory, a local folder or a hub name, with one output label."""
 
     kind: str
-    model: Optional[str]
+    model: str | None
 
     def __post_init__(self) -> None:
         if not self.model:
@@ -35,7 +35,7 @@ class FunctionRewardConfig:
     """A Python function, `module:function`, called with the prompts and answers of a step."""
 
     kind: str
-    function: Optional[str]
+    function: str | None
     arguments: dict[str, Any]
 
     def __post_init__(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Optional
+from typing import Any
 
 from rlhf.config import sections, trainers
 from rlhf.config.checks import at_least, one_of
@@ -35,21 +35,21 @@ class RunConfig:
     stage: str
     name: str
     seed: int
-    resume: Optional[str]  # run directory to continue
+    resume: str | None  # run directory to continue
     resume_changed: str  # refuse | allow: what a changed configuration does to a resumed run
     hardware: sections.HardwareConfig
     tracking: sections.TrackingConfig
     trainer: Any = None
-    model: Optional[sections.ModelConfig] = None
-    dataset: Optional[sections.DatasetConfig] = None
+    model: sections.ModelConfig | None = None
+    dataset: sections.DatasetConfig | None = None
     reward: Any = None
-    rollout: Optional[sections.RolloutConfig] = None
-    checkpoint: Optional[sections.CheckpointConfig] = None
+    rollout: sections.RolloutConfig | None = None
+    checkpoint: sections.CheckpointConfig | None = None
     evaluation: Any = None
-    suite: Optional[str] = None  # stage=eval: what is evaluated, policy | reward_model
+    suite: str | None = None  # stage=eval: what is evaluated, policy | reward_model
     models: Any = None  # stage=eval: {label: path}, or a list of paths; None means model.path alone
     runs: Any = None  # stage=report: list of run directories
-    title: Optional[str] = None  # stage=report
+    title: str | None = None  # stage=report
     plain: Mapping[str, Any] = field(default_factory=dict)  # the same configuration as plain YAML values
 
     def __post_init__(self) -> None:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Optional
+from typing import Any
 
 from rlhf.config.checks import above, at_least, one_of, within
 from rlhf.errors import ConfigError
-
-# OmegaConf reads these annotations at run time and knows Optional[X], not X | None, in every version we support.
 
 
 @dataclass(frozen=True)
@@ -34,12 +32,12 @@ class ModelConfig:
     name: str
     path: str
     source: str
-    revision: Optional[str]
+    revision: str | None
     attn_implementation: str
     gradient_checkpointing: bool
-    chat_template: Optional[str]
+    chat_template: str | None
     lora: LoraConfig
-    architecture: Optional[dict[str, Any]]
+    architecture: dict[str, Any] | None
 
     def __post_init__(self) -> None:
         one_of("model.source", self.source, ("auto", "hub", "bundled", "random"))
@@ -52,13 +50,13 @@ class ModelConfig:
 class ColumnsConfig:
     """Names of the columns to read; a name that the data does not have is refused unless it is null."""
 
-    prompt: Optional[str]
-    chosen: Optional[str]
-    rejected: Optional[str]
-    answer: Optional[str]
-    margin: Optional[str]
-    messages: Optional[str]
-    id: Optional[str]
+    prompt: str | None
+    chosen: str | None
+    rejected: str | None
+    answer: str | None
+    margin: str | None
+    messages: str | None
+    id: str | None
 
 
 @dataclass(frozen=True)
@@ -84,27 +82,29 @@ class DatasetConfig:
 
     name: str
     path: str
-    subset: Optional[str]
+    subset: str | None
     train_split: str
-    eval_split: Optional[str]
-    eval_path: Optional[str]
+    eval_split: str | None
+    eval_path: str | None
     eval_fraction: float
     format: str
     columns: ColumnsConfig
     render: str
-    system_prompt: Optional[str]
+    system_prompt: str | None
     max_prompt_tokens: int
     max_answer_tokens: int
     min_answer_tokens: int
     truncation_side: str
     rules: PairRulesConfig
-    limit: Optional[int]
-    eval_limit: Optional[int]
+    limit: int | None
+    eval_limit: int | None
     streaming: bool
     shuffle: bool
 
     def __post_init__(self) -> None:
-        one_of("dataset.format", self.format, ("auto", "hh_transcripts", "pairs", "prompts", "question_answer", "messages"))
+        one_of(
+            "dataset.format", self.format, ("auto", "hh_transcripts", "pairs", "prompts", "question_answer", "messages")
+        )
         one_of("dataset.render", self.render, ("auto", "chat", "plain", "verbatim"))
         one_of("dataset.truncation_side", self.truncation_side, ("left", "right"))
         within("dataset.eval_fraction", self.eval_fraction, 0, 0.9)
@@ -168,8 +168,8 @@ class TrackingConfig:
     tensorboard: bool
     mode: str
     project: str
-    entity: Optional[str]
-    group: Optional[str]
+    entity: str | None
+    group: str | None
     tags: list[str]
     samples_per_step: int
 
@@ -185,7 +185,7 @@ class CheckpointConfig:
 
     every: int
     keep: int
-    select_on: Optional[str]
+    select_on: str | None
     select_mode: str
 
     def __post_init__(self) -> None:

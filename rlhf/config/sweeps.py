@@ -34,7 +34,9 @@ def jobs_of(overrides: Sequence[str], *, multirun: bool, folder: Path | None) ->
         return [fixed]
     if not multirun:
         swept = ", ".join(values[0].partition("=")[0] for values in choices)
-        raise ConfigError(f"{swept} has several values: add -m to run one job each, or quote the value if the comma is part of it")
+        raise ConfigError(
+            f"{swept} has several values: add -m to run one job each, or quote the value if the comma is part of it"
+        )
     if math.prod(map(len, choices)) <= FULL_GRID:
         return [[*fixed, *combination] for combination in itertools.product(*choices)]
     first = [values[0] for values in choices]

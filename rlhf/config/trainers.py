@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Optional
 
 from rlhf.config.checks import above, at_least, one_of, within
 from rlhf.errors import ConfigError
@@ -39,7 +38,7 @@ class EpochConfig(OptimizationConfig):
 
     batch_size: int
     num_epochs: float
-    num_steps: Optional[int]
+    num_steps: int | None
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -15,7 +15,9 @@ def explain_hydra(error: Exception, overrides: Sequence[str]) -> str:
     """One line: the wrong key with its closest match, the wrong group option with its options, or Hydra's own first line."""
     text = str(error).strip()
     stage = _stage_of(overrides)
-    key = re.search(r"Could not override '([^']+)'", text) or re.search(r"Key '[^']+' is not in struct\s+full_key: (\S+)", text)
+    key = re.search(r"Could not override '([^']+)'", text) or re.search(
+        r"Key '[^']+' is not in struct\s+full_key: (\S+)", text
+    )
     if key:
         return _wrong_key(key.group(1), stage)
     group = re.search(r"Could not find '([^']+)/([^'/]+)'", text)
@@ -24,7 +26,11 @@ def explain_hydra(error: Exception, overrides: Sequence[str]) -> str:
     primary = re.search(r"Cannot find primary config '([^']+)'", text)
     if primary:
         return f"there is no configuration named {primary.group(1)!r} in that folder"
-    lines = [line.strip() for line in text.split("\n") if line.strip() and not line.strip().startswith(("full_key", "object_type"))]
+    lines = [
+        line.strip()
+        for line in text.split("\n")
+        if line.strip() and not line.strip().startswith(("full_key", "object_type"))
+    ]
     return " ".join(lines[:2])
 
 

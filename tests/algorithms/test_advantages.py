@@ -23,7 +23,9 @@ def test_equal_rewards_are_exactly_zero_whatever_the_float_residue(scale):
 
 
 @given(
-    st.integers(2, 6).flatmap(lambda g: st.lists(st.lists(st.floats(-100, 100), min_size=g, max_size=g), min_size=1, max_size=5)),
+    st.integers(2, 6).flatmap(
+        lambda g: st.lists(st.lists(st.floats(-100, 100), min_size=g, max_size=g), min_size=1, max_size=5)
+    ),
     st.sampled_from(["none", "group_std"]),
 )
 def test_groups_sum_to_zero_and_order_is_kept(groups, scale):

@@ -34,7 +34,10 @@ def test_margin_is_subtracted():
 def test_label_smoothing_is_least_where_the_model_is_as_sure_as_the_labels():
     # with a share e of wrong labels the loss is least at sigmoid(d) = 1 - e
     e, best = 0.2, math.log(0.8 / 0.2)
-    at = [bradley_terry_loss(scores(d), scores(0.0), num_pairs=1, label_smoothing=e).item() for d in (best - 0.1, best, best + 0.1)]
+    at = [
+        bradley_terry_loss(scores(d), scores(0.0), num_pairs=1, label_smoothing=e).item()
+        for d in (best - 0.1, best, best + 0.1)
+    ]
     assert at[1] < at[0] and at[1] < at[2]
 
 

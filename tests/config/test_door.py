@@ -135,3 +135,9 @@ def test_yaml_and_schema_name_the_same_keys():
         for section, cls in schema.items():
             if not isinstance(cls, dict):
                 assert set(cfg[section]) == {f.name for f in dataclasses.fields(cls)}, f"{stage}: {section}"
+
+
+def test_text_that_looks_like_an_interpolation_stays_text():
+    cfg = OmegaConf.to_container(compose_raw(["stage=sft"]), resolve=True)
+    cfg["dataset"]["system_prompt"] = r"Write \${name} and stop."
+    assert open_config(cfg).dataset.system_prompt == "Write ${name} and stop."

@@ -51,7 +51,9 @@ def test_imports_go_down_only():
         if FLOORS[part] == FLOORS[imported] == 3:
             assert imported in BETWEEN_FLOOR_3[part], f"{where}: {part} imports {imported}"
         if part in ("algorithms", "reports"):
-            assert imported in ({"types"} if part == "algorithms" else {"errors"}), f"{where}: {part} imports {imported}"
+            assert imported in ({"types"} if part == "algorithms" else {"errors"}), (
+                f"{where}: {part} imports {imported}"
+            )
 
 
 def test_configuration_and_reports_need_no_torch():
@@ -59,4 +61,6 @@ def test_configuration_and_reports_need_no_torch():
         "import sys; from rlhf.config.compose import compose; compose(['stage=sft']); import rlhf.reports.build, rlhf.cli; "
         "print([m for m in ('torch', 'transformers') if m in sys.modules])"
     )
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+    assert (
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+    )

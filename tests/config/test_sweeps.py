@@ -34,4 +34,6 @@ def test_several_values_without_a_multirun_are_refused():
 
 
 def test_an_interval_is_left_to_the_sweeper():
-    assert jobs_of(["stage=sft", "trainer.learning_rate=interval(1e-6,1e-4)"], multirun=True, folder=None) == [["stage=sft"]]
+    assert jobs_of(["stage=sft", "trainer.learning_rate=interval(1e-6,1e-4)"], multirun=True, folder=None) == [
+        ["stage=sft"]
+    ]

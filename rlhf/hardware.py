@@ -1,0 +1,116 @@
+"""Device, precision, threads and seeds: what a run computes on. Nothing here changes the result beyond round-off."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import platform
+import random
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from rlhf.config.sections import HardwareConfig
+from rlhf.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """What a HardwareConfig became on this machine."""
+
+    device: torch.device
+    precision: str  # fp32 | bf16: precision of matrix products; weights stay fp32
+    matmul_precision: str  # highest | high | medium: how fp32 products are computed
+    threads: int  # CPU threads of one operation
+    tokens_per_microbatch: int
+    rollout_batch_size: int  # answers sampled at once
+
+    def autocast(self) -> contextlib.AbstractContextManager[Any]:
+        """bf16 autocast where precision is bf16, else a context that does nothing."""
+        if self.precision == "bf16":
+            return torch.autocast(self.device.type, dtype=torch.bfloat16)
+        return contextlib.nullcontext()
+
+    def describe(self) -> dict[str, Any]:
+        """JSON-able: what was resolved and what the machine is."""
+        values = asdict(self) | {"device": str(self.device), "device_name": device_name(self.device)}
+        values["bf16_products"] = has_bf16_products(self.device)
+        if self.device.type == "cuda":
+            values["device_memory_mb"] = torch.cuda.get_device_properties(self.device).total_memory // 2**20
+        return values
+
+
+def setup_hardware(config: HardwareConfig) -> Hardware:
+    """Set threads and the precision of fp32 products for this process, and resolve the device.
+
+    Raises ConfigError for hardware.device=cuda without a CUDA device, and for bf16 on a GPU that has none.
+    """
+    device = _resolve_device(config.device)
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    torch.set_float32_matmul_precision(config.matmul_precision)
+    if config.precision == "bf16" and device.type == "cuda" and not torch.cuda.is_bf16_supported():
+        raise ConfigError(
+            f"hardware.precision=bf16, but {device_name(device)} has no bf16; use hardware.precision=fp32"
+        )
+    return Hardware(
+        device=device,
+        precision=config.precision,
+        matmul_precision=config.matmul_precision,
+        threads=torch.get_num_threads(),
+        tokens_per_microbatch=config.tokens_per_microbatch,
+        rollout_batch_size=config.rollout_batch_size,
+    )
+
+
+def default_hardware() -> Hardware:
+    """For use as a library: the device the machine has, fp32, global settings of torch left as they are."""
+    return Hardware(
+        device=_resolve_device("auto"),
+        precision="fp32",
+        matmul_precision=torch.get_float32_matmul_precision(),
+        threads=torch.get_num_threads(),
+        tokens_per_microbatch=4096,
+        rollout_batch_size=64,
+    )
+
+
+def seed_everything(seed: int) -> None:
+    """Seed Python's, numpy's and torch's global generators, on every device."""
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.manual_seed(seed)
+
+
+def device_name(device: torch.device) -> str:
+    """The name of the GPU, or of the processor."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    with contextlib.suppress(OSError), open("/proc/cpuinfo", encoding="utf-8") as lines:
+        for line in lines:
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()
+
+
+def has_bf16_products(device: torch.device) -> bool | None:
+    """Whether bf16 matrix products have instructions of their own here; None where that is not known."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported()
+    if not os.path.exists("/proc/cpuinfo"):
+        return None
+    with open("/proc/cpuinfo", encoding="utf-8") as lines:
+        flags = next((line for line in lines if line.startswith(("flags", "Features"))), "").split()
+    return bool({"avx512_bf16", "amx_bf16", "bf16"} & set(flags))
+
+
+def _resolve_device(name: str) -> torch.device:
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda" and not torch.cuda.is_available():
+        raise ConfigError(
+            "hardware.device=cuda, but torch sees no CUDA device; use hardware.device=auto or hardware=cpu"
+        )
+    return torch.device(name)

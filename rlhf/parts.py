@@ -1,0 +1,192 @@
+"""What stages are built from: models, data, rewards and bookkeeping, each made once, when somebody first asks.
+
+A trainer or an evaluation asks for parts by the names of its constructor's parameters, as tests ask for fixtures:
+
+    class SFTTrainer:
+        def __init__(self, config, *, policy, tokenizer, demonstrations, hardware, control, ...)
+
+`build` reads those names and hands the parts in, so a new stage needs no line here unless it needs a new part.
+"""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from dataclasses import replace
+from functools import cached_property
+from typing import Any, TypeVar
+
+from rlhf.checkpoint import Checkpointer
+from rlhf.config.door import open_section
+from rlhf.config.run import RunConfig
+from rlhf.config.sections import DatasetConfig
+from rlhf.data.loading import Demonstrations, Pairs, Prompts, load_demonstrations, load_pairs, load_prompts
+from rlhf.data.rendering import Renderer
+from rlhf.data.splits import SPLIT_SEED
+from rlhf.errors import ConfigError
+from rlhf.hardware import Hardware, setup_hardware
+from rlhf.models.forward import PackedForward
+from rlhf.models.loading import load_causal_lm, load_reward_model, load_tokenizer, reward_model_from_policy
+from rlhf.models.reference import ReferencePolicy, make_reference
+from rlhf.rewards.build import build_reward
+from rlhf.rewards.learned import LearnedReward
+from rlhf.rollout.native import NativeSampler
+from rlhf.tracking.run_directory import RunDirectory
+from rlhf.trainers.control import TrainingControl
+from rlhf.types import Reward, SamplingDistribution
+
+log = logging.getLogger(__name__)
+
+Data = TypeVar("Data", Demonstrations, Pairs, Prompts)
+
+
+class Parts:
+    """The parts of one run."""
+
+    def __init__(self, config: RunConfig, run_dir: RunDirectory) -> None:
+        self.run_config, self.run_dir = config, run_dir
+        self.seed = config.seed
+        self.data_reports: dict[str, Any] = {}  # what was read, kept and dropped, by the name of the part
+        self.hardware: Hardware = setup_hardware(config.hardware)
+
+    @property
+    def shuffle(self) -> bool:
+        return self.run_config.dataset.shuffle
+
+    @cached_property
+    def tokenizer(self) -> Any:
+        return load_tokenizer(self.run_config.model)
+
+    @cached_property
+    def policy(self) -> Any:
+        return load_causal_lm(self.run_config.model, self.hardware, seed=self.seed)
+
+    @cached_property
+    def reward_model(self) -> Any:
+        """A model with a fresh score head on the weights of model.path."""
+        return reward_model_from_policy(self.run_config.model, self.hardware, seed=self.seed)
+
+    @cached_property
+    def reference(self) -> ReferencePolicy | None:
+        """The policy as the stage finds it; None where nothing is held near it."""
+        needed = self.run_config.trainer.kl_coef > 0
+        return make_reference(PackedForward(self.policy, pad_token_id=self.tokenizer.pad_token_id)) if needed else None
+
+    @cached_property
+    def renderer(self) -> Renderer:
+        return Renderer(self.tokenizer, self.run_config.dataset)
+
+    @cached_property
+    def demonstrations(self) -> Demonstrations:
+        return self._told(
+            "demonstrations", load_demonstrations(self.run_config.dataset, "train", self.renderer, seed=SPLIT_SEED)
+        )
+
+    @cached_property
+    def eval_demonstrations(self) -> Demonstrations:
+        return self._held_out("eval_demonstrations", load_demonstrations)
+
+    @cached_property
+    def pairs(self) -> Pairs:
+        return self._told("pairs", load_pairs(self.run_config.dataset, "train", self.renderer, seed=SPLIT_SEED))
+
+    @cached_property
+    def eval_pairs(self) -> Pairs:
+        return self._held_out("eval_pairs", load_pairs)
+
+    @cached_property
+    def prompts(self) -> Prompts:
+        return self._told("prompts", load_prompts(self.run_config.dataset, "train", self.renderer, seed=SPLIT_SEED))
+
+    @cached_property
+    def eval_prompts(self) -> Prompts:
+        return self._held_out("eval_prompts", load_prompts)
+
+    def _held_out(self, name: str, load: Any) -> Any:
+        data = self._told(name, load(self.run_config.dataset, "eval", self.renderer, seed=SPLIT_SEED))
+        return first_of(data, self.run_config.evaluation.limit)
+
+    def _told(self, name: str, data: Data) -> Data:
+        """`data`, its report shown and kept for summary.json."""
+        for line in data.report.lines():
+            log.info(line)
+        self.data_reports[name] = data.report.to_dict() | {"fingerprint": data.fingerprint}
+        return data
+
+    @cached_property
+    def reward(self) -> Reward:
+        return build_reward(self.run_config.reward, self.load_learned_reward)
+
+    def load_learned_reward(self, path: str) -> LearnedReward:
+        """The reward model at `path`, rendered as it was trained where `path` is a run directory."""
+        model, tokenizer = load_reward_model(path, self.hardware, template=self.run_config.model)
+        return LearnedReward(model, Renderer(tokenizer, self.rendering_of(path)), self.hardware)
+
+    def rendering_of(self, path: str) -> DatasetConfig:
+        """The dataset section to render with for the model at `path`: a run directory's own rendering and lengths."""
+        ours = self.run_config.dataset
+        folder = RunDirectory(path)
+        theirs = folder.read_config().get("dataset") if folder.config.is_file() else None
+        if theirs is None:
+            return ours
+        section = open_section("dataset", theirs, DatasetConfig, f"the run {path}")
+        kept = ("render", "system_prompt", "truncation_side")
+        lengths = {k: max(getattr(section, k), getattr(ours, k)) for k in ("max_prompt_tokens", "max_answer_tokens")}
+        return replace(ours, **{k: getattr(section, k) for k in kept}, **lengths)
+
+    @cached_property
+    def distribution(self) -> SamplingDistribution:
+        rollout = self.run_config.rollout
+        return SamplingDistribution(rollout.temperature, rollout.top_k, rollout.top_p)
+
+    @cached_property
+    def sampler(self) -> NativeSampler:
+        return self.sampler_of(self.policy, self.tokenizer, self.renderer)
+
+    def sampler_of(self, model: Any, tokenizer: Any, renderer: Renderer) -> NativeSampler:
+        """An engine that samples from `model` as `rollout:` says."""
+        return NativeSampler(
+            model,
+            tokenizer,
+            renderer,
+            self.run_config.rollout,
+            batch_size=self.hardware.rollout_batch_size,
+            seed=self.seed,
+            hardware=self.hardware,
+        )
+
+    @cached_property
+    def checkpointer(self) -> Checkpointer:
+        c = self.run_config.checkpoint
+        return Checkpointer(self.run_dir.checkpoints, keep=c.keep, select_on=c.select_on, select_mode=c.select_mode)
+
+    @cached_property
+    def control(self) -> TrainingControl:
+        return TrainingControl(
+            checkpoint=self.run_config.checkpoint,
+            evaluation=self.run_config.evaluation,
+            checkpointer=self.checkpointer,
+            resume=self.run_config.resume is not None,
+        )
+
+    @property
+    def parts(self) -> Parts:
+        """All of them, for an evaluation that builds one set a model."""
+        return self
+
+
+def build(cls: Any, config: Any, parts: Parts) -> Any:
+    """`cls(config, name=part, ...)` with every part that its constructor names. Raises ConfigError for an unknown name."""
+    names = [n for n in inspect.signature(cls).parameters if n != "config"]
+    for name in names:
+        if not hasattr(type(parts), name) and name not in vars(parts):
+            raise ConfigError(f"{cls.__name__} asks for a part called {name!r}, which rlhf.parts.Parts does not make")
+    return cls(config, **{name: getattr(parts, name) for name in names})
+
+
+def first_of(data: Data, limit: int) -> Data:
+    """The first `limit` examples."""
+    fields = {"examples": data.examples[:limit]}
+    if hasattr(data, "groups"):
+        fields["groups"] = data.groups[:limit]
+    return replace(data, **fields)

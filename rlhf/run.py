@@ -1,0 +1,111 @@
+"""The only place that joins the parts: from a checked configuration to a finished run directory."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rlhf.config.resume import check_unchanged
+from rlhf.config.run import RunConfig
+from rlhf.distributed import refuse_several_processes
+from rlhf.hardware import seed_everything
+from rlhf.models.saving import save_model
+from rlhf.parts import Parts, build
+from rlhf.registry import SUITES, TRAINERS, find
+from rlhf.reports.build import build_report
+from rlhf.tracking.noise import quiet_libraries
+from rlhf.tracking.run_directory import RunDirectory
+from rlhf.tracking.status import RunHandle, recorded_status
+from rlhf.tracking.tracker import Tracker
+
+log = logging.getLogger(__name__)
+
+OBJECTIVES = {"sft": "eval/loss", "reward": "eval/accuracy", "grpo": "eval/reward_mean"}
+"""The metric that a sweep compares, where checkpoint.select_on names none."""
+
+
+def run(config: RunConfig, folder: Path) -> float | None:
+    """Run one stage in `folder`; returns the number that a sweep compares, if the stage has one.
+
+    Whatever happens, status.json says how it ended. Raises what the stage raises."""
+    refuse_several_processes()
+    quiet_libraries()
+    run_dir = RunDirectory(folder)
+    if config.resume:
+        for line in check_unchanged(run_dir.read_config(), config.plain, allow=config.resume_changed == "allow"):
+            log.warning("Continuing with a changed configuration: %s", line)
+    run_dir.create(config.plain, ["python", *sys.argv], resume=bool(config.resume))
+    try:
+        with recorded_status(run_dir, config.stage) as handle:
+            seed_everything(config.seed)
+            _run_stage(config, run_dir, handle)
+    except BaseException:
+        _write_report(config, run_dir)  # a failed run has one too; the error goes on its way
+        raise
+    _write_report(config, run_dir)
+    return handle.objective
+
+
+def _write_report(config: RunConfig, run_dir: RunDirectory) -> None:
+    """The report of one finished run; stage=report has written its own. One that cannot be drawn must not cost the run."""
+    if config.stage == "report":
+        return
+    try:
+        build_report([run_dir.path], run_dir.path, f"{config.stage}: {config.name}")
+    except Exception:
+        log.exception("the report could not be written; try stage=report 'runs=[%s]'", run_dir.path)
+
+
+def _run_stage(config: RunConfig, run_dir: RunDirectory, handle: RunHandle) -> None:
+    if config.stage == "report":
+        build_report([Path(r) for r in config.runs], run_dir.path, config.title)
+        return
+    parts = Parts(config, run_dir)
+    if config.stage in TRAINERS:
+        trainer = build(find(TRAINERS, config.stage, "stage"), config.trainer, parts)
+        with _tracker(config, run_dir, parts, trainer.num_steps) as tracker:
+            parts.control.attach(tracker)
+            trainer.train()
+            summary = _keep_result(config, run_dir, parts, trainer.model)
+            tracker.summary(summary)
+        handle.objective = summary["objective"]
+    else:
+        suite = build(find(SUITES, config.suite, "suite"), config.evaluation, parts)
+        with _tracker(config, run_dir, parts, None) as tracker:
+            tracker.summary(suite.evaluate(tracker))
+
+
+def _tracker(config: RunConfig, run_dir: RunDirectory, parts: Parts, num_steps: int | None) -> Tracker:
+    resumed_from = parts.checkpointer.latest() if config.resume and num_steps else None
+    return Tracker(
+        run_dir,
+        config.tracking,
+        stage=config.stage,
+        name=config.name,
+        config_plain=config.plain,
+        num_steps=num_steps,
+        resumed_from_step=resumed_from,
+    )
+
+
+def _keep_result(config: RunConfig, run_dir: RunDirectory, parts: Parts, model: Any) -> Mapping[str, Any]:
+    """Save the best or last weights as model/ and sum the run up."""
+    best = parts.checkpointer.best() if config.checkpoint.select_on else None
+    if best is not None and best[0] != parts.control.step:
+        parts.checkpointer.load({"model": model}, step=best[0])
+    save_model(model, parts.tokenizer, run_dir.model)
+    key = config.checkpoint.select_on or OBJECTIVES.get(config.stage)
+    metrics = parts.control.last_metrics
+    return {
+        "stage": config.stage,
+        "steps": parts.control.step,
+        "metrics": metrics,
+        "objective": best[1] if best else metrics.get(key),
+        "objective_metric": key,
+        "best": {"step": best[0], "metric": key, "value": best[1]} if best else None,
+        "model_step": best[0] if best else parts.control.step,
+        "data": parts.data_reports,
+    }

@@ -1,0 +1,200 @@
+"""What happens between the steps of every trainer: logging, evaluation, checkpoints, early stop, preemption, resume.
+
+A trainer keeps its own loop:
+
+    for step in self.control.steps(num_steps, state=..., evaluate=...):
+        ...one step of the algorithm...
+        self.control.record(metrics, samples)
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import resource
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Protocol
+
+import torch
+
+from rlhf.checkpoint import Checkpointer
+from rlhf.config.sections import CheckpointConfig, EvaluationConfig
+from rlhf.errors import ConfigError, Preempted, TripwireError
+from rlhf.trainers.timing import StepTimer
+
+log = logging.getLogger(__name__)
+
+
+class MetricSink(Protocol):
+    """Where metrics go: rlhf.tracking.Tracker, or nothing when a trainer is used as a library."""
+
+    def log(self, step: int, metrics: Mapping[str, float]) -> None: ...
+    def samples(self, step: int, rows: Sequence[Mapping[str, Any]]) -> None: ...
+    def message(self, text: str) -> None: ...
+
+
+class Silent:
+    """A sink that only logs."""
+
+    def log(self, step: int, metrics: Mapping[str, float]) -> None:
+        log.info("step %d: %s", step, {k: round(v, 4) for k, v in metrics.items() if "/" in k})
+
+    def samples(self, step: int, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Answers are not kept."""
+
+    def message(self, text: str) -> None:
+        log.info(text)
+
+
+class TrainingControl:
+    """Runs the bookkeeping of one training. Without arguments it only counts steps: for library use."""
+
+    def __init__(
+        self,
+        *,
+        checkpoint: CheckpointConfig | None = None,
+        evaluation: EvaluationConfig | None = None,
+        checkpointer: Checkpointer | None = None,
+        resume: bool = False,
+    ) -> None:
+        self.checkpoint, self.evaluation, self.checkpointer, self.resume = checkpoint, evaluation, checkpointer, resume
+        self.tracker: MetricSink = Silent()
+        self.timer = StepTimer()
+        self.counters = {"budget/generated_tokens": 0, "budget/trained_tokens": 0}
+        self.step, self.stale_evaluations = 0, 0
+        self.best_value: float | None = None
+        self.last_metrics: dict[str, float] = {}
+        self._pending: dict[str, float] = {}  # of the current step, until it is logged
+        self._logged: dict[str, float] = {}  # of the step that was logged last
+        self._asked_to_stop = False
+
+    def attach(self, tracker: MetricSink) -> None:
+        """Send metrics, samples and messages to `tracker`."""
+        self.tracker = tracker
+
+    def steps(
+        self, num_steps: int, *, state: Mapping[str, Any], evaluate: Callable[[], Mapping[str, float]] | None = None
+    ) -> Iterator[int]:
+        """Step numbers 1 .. num_steps, from where a resumed run left off. Raises Preempted after SIGTERM, state saved.
+
+        `state` maps names to the objects that a continued run needs (modules, optimiser); `evaluate()` returns metrics."""
+        state = {**state, "control": self}
+        if self.resume and self.checkpointer is not None:
+            self._restore(state)
+        previous = self._listen_for_sigterm()
+        try:
+            if self.step == 0 and evaluate and self.evaluation and self.evaluation.at_start:
+                self._log_evaluation(evaluate)
+            while self.step < num_steps:
+                self.timer.metrics()  # the clock of the step starts here
+                self.step += 1
+                yield self.step
+                stop = self._after_step(num_steps, state, evaluate)
+                if stop:
+                    break
+        finally:
+            if previous is not None:
+                signal.signal(signal.SIGTERM, previous)
+
+    def record(self, metrics: Mapping[str, float], samples: Sequence[Mapping[str, Any]] = ()) -> None:
+        """The metrics and answers of the current step. Raises TripwireError where the loss is not finite."""
+        loss = metrics.get("loss/total", 0.0)
+        if not math.isfinite(loss):
+            raise TripwireError(f"the loss is {loss} at step {self.step}")
+        cost = {"memory/peak_mb": peak_memory_mb(), **{k: float(v) for k, v in self.counters.items()}}
+        self._pending = {**metrics, **self.timer.metrics(), **cost}
+        if samples:
+            self.tracker.samples(self.step, samples)
+
+    def count(self, *, generated_tokens: int = 0, trained_tokens: int = 0) -> None:
+        """Add to the run's budget counters."""
+        self.counters["budget/generated_tokens"] += generated_tokens
+        self.counters["budget/trained_tokens"] += trained_tokens
+
+    def state_dict(self) -> dict[str, Any]:
+        """Counters and what early stopping remembers."""
+        return {"step": self.step, "counters": self.counters, "stale": self.stale_evaluations, "best": self.best_value}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue where `state` was taken."""
+        self.step, self.counters = state["step"], dict(state["counters"])
+        self.stale_evaluations, self.best_value = state["stale"], state["best"]
+
+    def _restore(self, state: Mapping[str, Any]) -> None:
+        assert self.checkpointer is not None
+        step = self.checkpointer.load(state)
+        self.tracker.message(
+            "No checkpoint yet: starting from step 0." if step is None else f"Continuing from step {step}."
+        )
+
+    def _after_step(self, num_steps: int, state: Mapping[str, Any], evaluate: Any) -> bool:
+        """Evaluate, log, save, and say whether to stop."""
+        last = self.step == num_steps
+        due = bool(evaluate) and self.evaluation is not None and (_due(self.step, self.evaluation.every) or last)
+        stop_early = self._log_evaluation(evaluate) if due else self._log()
+        stopping = last or stop_early or self._asked_to_stop
+        if self.checkpointer is not None and self.checkpoint is not None:
+            if _due(self.step, self.checkpoint.every) or stopping or (due and self.checkpoint.select_on):
+                self.checkpointer.save(self.step, state, self._logged)
+        if self._asked_to_stop and not last:
+            raise Preempted(f"asked to stop (SIGTERM) after step {self.step}; the state is saved")
+        return stop_early
+
+    def _log_evaluation(self, evaluate: Callable[[], Mapping[str, float]]) -> bool:
+        with self.timer("evaluation"):
+            found = {f"eval/{name}": value for name, value in evaluate().items()}
+        self._pending |= found | {"time/evaluation_s": self.timer.metrics()["time/evaluation_s"]}
+        self._log()
+        return self._is_stale(found)
+
+    def _log(self) -> bool:
+        self._logged, self._pending = self._pending, {}
+        self.last_metrics = {**self.last_metrics, **self._logged}
+        self.tracker.log(self.step, self._logged)
+        return False
+
+    def _is_stale(self, found: Mapping[str, float]) -> bool:
+        """Whether early stopping has waited long enough for checkpoint.select_on to improve."""
+        if self.checkpoint is None or self.checkpoint.select_on is None:
+            return False
+        key = self.checkpoint.select_on
+        if key not in found:
+            raise ConfigError(
+                f"checkpoint.select_on={key} is not measured by this run. Measured: {', '.join(sorted(found))}"
+            )
+        sign = 1 if self.checkpoint.select_mode == "max" else -1
+        value = found[key]
+        if math.isfinite(value) and (self.best_value is None or sign * value > sign * self.best_value):
+            self.best_value, self.stale_evaluations = value, 0
+        else:
+            self.stale_evaluations += 1
+        patience = self.evaluation.patience if self.evaluation else 0
+        if patience and self.stale_evaluations >= patience:
+            self.tracker.message(f"Stopped early: {key} has not improved for {patience} evaluations.")
+            return True
+        return False
+
+    def _listen_for_sigterm(self) -> Any:
+        if threading.current_thread() is not threading.main_thread():
+            return None
+
+        def handler(signum: int, frame: Any) -> None:
+            self._asked_to_stop = True
+            log.warning("SIGTERM: finishing step %d, then saving", self.step)
+
+        return signal.signal(signal.SIGTERM, handler)
+
+
+def peak_memory_mb() -> float:
+    """The most memory this process has held: of the GPU where there is one, else resident."""
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated() / 2**20
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # kB on Linux, bytes on macOS
+    return peak / (2**20 if sys.platform == "darwin" else 2**10)
+
+
+def _due(step: int, every: int) -> bool:
+    return every > 0 and step % every == 0

@@ -1,0 +1,79 @@
+"""Supervised fine-tuning: imitate demonstrated answers."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import nn
+
+from rlhf.algorithms.aggregation import masked_sum
+from rlhf.algorithms.sft import sft_loss
+from rlhf.config.trainers import SFTTrainerConfig
+from rlhf.data.loading import Demonstrations
+from rlhf.data.order import ExampleOrder
+from rlhf.hardware import Hardware, default_hardware
+from rlhf.models.forward import PackedForward
+from rlhf.models.microbatches import cut
+from rlhf.trainers.accumulation import accumulate
+from rlhf.trainers.control import TrainingControl
+from rlhf.trainers.optimization import Optimization
+from rlhf.types import PackedBatch
+
+
+class SFTTrainer:
+    """Minimises the cross-entropy of answer tokens (rlhf.algorithms.sft)."""
+
+    def __init__(
+        self,
+        config: SFTTrainerConfig,
+        *,
+        policy: nn.Module,
+        tokenizer,
+        demonstrations: Demonstrations,
+        eval_demonstrations: Demonstrations | None = None,
+        hardware: Hardware | None = None,
+        control: TrainingControl | None = None,
+        seed: int = 0,
+        shuffle: bool = True,
+    ) -> None:
+        self.config, self.model, self.data, self.eval_data = config, policy, demonstrations, eval_demonstrations
+        self.hardware, self.control = hardware or default_hardware(), control or TrainingControl()
+        self.order = ExampleOrder(len(self.data.groups), config.batch_size, seed=seed, shuffle=shuffle)
+        self.num_steps = config.num_steps or self.order.steps_for(config.num_epochs)
+        self.forward = PackedForward(policy, pad_token_id=tokenizer.pad_token_id)
+        self.optimization = Optimization(policy, config, total_updates=self.num_steps)
+
+    def train(self) -> dict[str, float]:
+        """Run the loop; returns the last metrics."""
+        self.model.train()
+        state = {"model": self.model, "optimizer": self.optimization}
+        for step in self.control.steps(self.num_steps, state=state, evaluate=self.evaluate):
+            batch = PackedBatch(tuple(self.data.groups[i] for i in self.order.batch(step - 1)))
+            num_tokens = batch.num_loss_tokens
+            loss = accumulate(
+                batch,
+                self.hardware,
+                self.forward,
+                lambda scores, _: sft_loss(scores.logprobs, scores.mask, num_tokens=num_tokens),  # noqa: B023
+            )
+            update = self.optimization.step()
+            self.control.count(trained_tokens=num_tokens)
+            self.control.record({"loss/total": loss, "data/epoch": self.order.epoch(step), **update})
+        return self.control.last_metrics
+
+    @torch.no_grad()
+    def evaluate(self) -> dict[str, float]:
+        """Held-out loss (nats a token) and perplexity."""
+        if self.eval_data is None or not self.eval_data.groups:
+            return {}
+        batch = PackedBatch(self.eval_data.groups)
+        self.model.eval()
+        total = 0.0
+        for micro, _ in cut(batch, self.hardware.tokens_per_microbatch):
+            with self.hardware.autocast():
+                scores = self.forward(micro)
+            total -= masked_sum(scores.logprobs, scores.mask).item()
+        self.model.train()
+        loss = total / max(batch.num_loss_tokens, 1)
+        return {"loss": loss, "perplexity": math.exp(min(loss, 50.0)), "num_examples": len(batch.groups)}

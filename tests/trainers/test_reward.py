@@ -1,0 +1,42 @@
+from dataclasses import replace
+
+import pytest
+import torch
+
+from rlhf.errors import ConfigError
+from rlhf.trainers.reward import RewardTrainer, pair_metrics
+
+
+def trainer(parts, hardware, **more):
+    return RewardTrainer(parts.config, reward_model=parts.model, tokenizer=parts.tokenizer, pairs=parts.pairs,
+                         hardware=hardware, **more)  # fmt: skip
+
+
+def test_it_learns_the_order(tiny, hardware):
+    parts = tiny("reward", "trainer.num_steps=40", "trainer.batch_size=8", "trainer.learning_rate=3e-3")
+    t = trainer(parts, hardware, eval_pairs=parts.pairs)
+    t.train()
+    after = t.evaluate()
+    assert after["accuracy"] == 1.0 and after["loss"] < 0.2
+
+
+@pytest.mark.parametrize("tokens", [1, 60, 4096])
+def test_the_step_does_not_depend_on_the_micro_batches(tiny, hardware, tokens):
+    def weights(budget):
+        options = ("trainer.label_smoothing=0.1", "trainer.centering_coef=0.01")
+        parts = tiny("reward", "trainer.num_steps=2", "trainer.batch_size=6", *options)
+        parts.model.double()
+        trainer(parts, replace(hardware, tokens_per_microbatch=budget)).train()
+        return torch.cat([p.detach().flatten() for p in parts.model.parameters()])
+
+    torch.testing.assert_close(weights(tokens), weights(200))
+
+
+def test_ties_count_half():
+    scores = torch.tensor([[1.0, 0.0], [0.0, 1.0], [2.0, 2.0], [3.0, 2.0]])
+    assert pair_metrics(scores)["reward/accuracy"] == (1 + 0 + 0.5 + 1) / 4
+
+
+def test_margins_must_be_in_the_data(tiny, hardware):
+    with pytest.raises(ConfigError, match=r"8 of 8 pairs have no margin.*dataset.columns.margin"):
+        trainer(tiny("reward", "trainer.use_margin=true"), hardware)
