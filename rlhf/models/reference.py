@@ -1,0 +1,42 @@
+"""The frozen policy of the start, against which KL is measured."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+
+import torch
+
+from rlhf.models.forward import PackedForward
+from rlhf.types import PackedBatch, SamplingDistribution, TokenScores
+
+
+class ReferencePolicy:
+    """The policy as it was when `make_reference` was called."""
+
+    def __init__(self, forward: PackedForward, *, shares_weights: bool):
+        self._forward = forward
+        self.shares_weights = shares_weights  # True: the live model with its adapter switched off
+
+    @torch.no_grad()
+    def scores(
+        self,
+        batch: PackedBatch,
+        distribution: SamplingDistribution = SamplingDistribution(),  # noqa: B008 - frozen
+    ) -> TokenScores:
+        """The reference's log-probabilities, without gradient. Run it under the same autocast as the policy."""
+        adapter_off = self._forward.model.disable_adapter() if self.shares_weights else contextlib.nullcontext()
+        with adapter_off:
+            return self._forward(batch, distribution)
+
+
+def make_reference(policy: PackedForward) -> ReferencePolicy:
+    """Freeze `policy` as it is now.
+
+    With LoRA the base weights never change, so the reference is the same model with the adapter disabled and costs no
+    memory; that is the start, because a fresh adapter changes nothing. Otherwise it is a copy in eval mode.
+    """
+    if hasattr(policy.model, "disable_adapter"):
+        return ReferencePolicy(policy, shares_weights=True)
+    frozen = copy.deepcopy(policy).eval().requires_grad_(False)
+    return ReferencePolicy(frozen, shares_weights=False)

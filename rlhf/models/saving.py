@@ -1,0 +1,78 @@
+"""Write a model so that `AutoModel...from_pretrained(folder)` loads it, whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from rlhf.models.architecture import unwrap
+
+ADAPTER = "adapter"
+
+
+def save_model(model: nn.Module, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
+    """Model and tokenizer in Hugging Face format, atomically; `folder` is replaced if it exists.
+
+    With LoRA the folder holds the merged weights, and folder/adapter the adapter alone. The live model is not changed.
+    """
+    folder = Path(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}.tmp-"))
+    try:
+        temporary.chmod(0o755)
+        if hasattr(model, "peft_config"):
+            model.save_pretrained(temporary / ADAPTER, save_embedding_layers=False)
+            merged_copy(model).save_pretrained(temporary)
+        else:
+            model.save_pretrained(temporary)
+        tokenizer.save_pretrained(temporary)
+        _replace(temporary, folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def merged_copy(model: nn.Module) -> PreTrainedModel:
+    """A peft model's weights with the adapter added in, as a plain model on the CPU; `model` stays as it is.
+
+    Merging in place and undoing it would leave round-off in the weights that training continues with.
+    """
+    base = unwrap(model)
+    with torch.device("meta"):
+        merged = type(base)(base.config)
+    merged.load_state_dict(_merged_state(base), assign=True, strict=False)
+    merged.tie_weights()
+    if hasattr(base, "generation_config"):  # a reward model has none
+        merged.generation_config = base.generation_config
+    return merged
+
+
+@torch.no_grad()
+def _merged_state(base: nn.Module) -> dict[str, Tensor]:
+    state: dict[str, Tensor] = {}
+    for name, module in base.named_modules():
+        if hasattr(module, "get_delta_weight"):
+            weight = module.get_base_layer().weight
+            delta = sum(module.get_delta_weight(adapter) for adapter in module.active_adapters)
+            state[f"{name}.weight"] = (weight + delta).cpu()
+    for name, value in base.state_dict().items():
+        if ".lora_" in name or ".original_module." in name:
+            continue
+        plain = name.replace(".base_layer.", ".").replace(".modules_to_save.default.", ".")
+        state.setdefault(plain, value.detach().cpu())
+    return state
+
+
+def _replace(temporary: Path, folder: Path) -> None:
+    if not folder.exists():
+        os.rename(temporary, folder)
+        return
+    old = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}.old-"))
+    os.rename(folder, old / folder.name)
+    os.rename(temporary, folder)
+    shutil.rmtree(old, ignore_errors=True)

@@ -1,0 +1,144 @@
+"""The sampler that needs nothing but the policy itself: it draws answers in this process, from the live weights."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator, Sequence
+from typing import Protocol
+
+import torch
+from torch import nn
+from transformers import PreTrainedTokenizerBase
+
+from rlhf.config.sections import RolloutConfig
+from rlhf.errors import ModelError
+from rlhf.hardware import Hardware
+from rlhf.models.architecture import evaluation_mode, max_positions, unwrap
+from rlhf.rollout.attention import decoding_attention
+from rlhf.rollout.decoding import Answer, Decoder
+from rlhf.rollout.prepacked import prepacked_linears
+from rlhf.rollout.random_numbers import sequence_key
+from rlhf.rollout.stopping import StoppingRule
+from rlhf.types import Prompt, Rollout, SamplingDistribution
+
+
+class PromptRenderer(Protocol):
+    """What the sampler needs of rlhf.data.rendering.Renderer."""
+
+    def prompt_ids(self, prompt: Prompt) -> tuple[int, ...]:
+        """The prompt as tokens, up to where the answer begins."""
+        ...
+
+
+class NativeSampler:
+    """Samples from a live transformers model; implements `rlhf.types.Sampler`."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        tokenizer: PreTrainedTokenizerBase,
+        renderer: PromptRenderer,
+        config: RolloutConfig,
+        *,
+        batch_size: int,
+        seed: int,
+        hardware: Hardware,
+    ):
+        """`batch_size` bounds the answers in flight; it changes speed and memory, not the answers."""
+        self.model = model
+        self.renderer = renderer
+        self.batch_size = batch_size
+        self.seed = seed
+        self.hardware = hardware
+        self.distribution = SamplingDistribution(config.temperature, config.top_k, config.top_p)
+        self.rule = StoppingRule(tokenizer, unwrap(model), config.stop, config.max_new_tokens)
+        if getattr(renderer, "end_id", None) is not None:  # what ends a turn of the chat template
+            self.rule.eos_ids.add(int(renderer.end_id))
+        self.last_stats: dict[str, float] = {"generated_tokens": 0, "prompt_tokens": 0, "seconds": 0.0}
+        self._decoder = Decoder(unwrap(model), self.rule, self.distribution, tokenizer.pad_token_id or 0)
+
+    def sample(self, prompts: Sequence[Prompt], num_samples: int, *, step: int) -> list[Rollout]:
+        """`num_samples` answers to each prompt, prompt 0's first. Each depends on (seed, step, prompt id, sample)
+        and the weights alone.
+
+        Raises ModelError for an empty prompt, or one whose longest answer would not fit the model's context.
+        """
+        start = time.perf_counter()
+        prompt_ids = [tuple(self.renderer.prompt_ids(prompt)) for prompt in prompts]
+        self._check_lengths(prompts, prompt_ids)
+        answers = [
+            Answer(number, sequence_key(self.seed, step, prompt.id, sample))
+            for number, prompt in enumerate(prompts)
+            for sample in range(num_samples)
+        ]
+        by_length = sorted(answers, key=lambda answer: -len(prompt_ids[answer.prompt]))  # stable: groups stay together
+        with self._sampling():
+            for first in range(0, len(by_length), self.batch_size):
+                self._decoder.decode(prompt_ids, by_length[first : first + self.batch_size])
+        self.last_stats = {
+            "generated_tokens": sum(len(answer.ids) for answer in answers),
+            "prompt_tokens": sum(len(ids) for ids in prompt_ids),
+            "seconds": time.perf_counter() - start,
+        }
+        return [
+            self._rollout(prompts[answer.prompt], prompt_ids[answer.prompt], answer, index % num_samples)
+            for index, answer in enumerate(answers)
+        ]
+
+    def update_weights(self) -> None:
+        """Nothing to do: the next call samples from the weights as they are."""
+
+    @contextlib.contextmanager
+    def _sampling(self) -> Iterator[None]:
+        """The model in eval mode, without gradient, in the precision of the hardware and set up for single tokens."""
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(torch.no_grad())
+            stack.enter_context(evaluation_mode(self.model))
+            stack.enter_context(self.hardware.autocast())
+            stack.enter_context(cached_casts(self.model))
+            stack.enter_context(prepacked_linears(self.model, self.hardware))
+            stack.enter_context(decoding_attention(unwrap(self.model)))
+            yield
+
+    def _rollout(self, prompt: Prompt, prompt_ids: tuple[int, ...], answer: Answer, sample: int) -> Rollout:
+        return Rollout(
+            prompt=prompt,
+            prompt_ids=prompt_ids,
+            answer_ids=tuple(answer.ids),
+            logprobs=tuple(answer.logprobs),
+            text=self.rule.text(answer.ids, answer.finish),
+            finish=answer.finish,
+            sample=sample,
+        )
+
+    def _check_lengths(self, prompts: Sequence[Prompt], prompt_ids: list[tuple[int, ...]]) -> None:
+        limit = max_positions(self.model)
+        for prompt, ids in zip(prompts, prompt_ids, strict=True):
+            if not ids:
+                raise ModelError(f"prompt {prompt.id!r} has no tokens: nothing to sample the first token from")
+            if limit is not None and len(ids) + self.rule.max_new_tokens > limit:
+                raise ModelError(
+                    f"prompt {prompt.id!r} has {len(ids)} tokens; with {self.rule.max_new_tokens} more "
+                    f"(rollout.max_new_tokens) it exceeds the model's context of {limit}; lower that or "
+                    "dataset.max_prompt_tokens"
+                )
+
+
+@contextlib.contextmanager
+def cached_casts(model: nn.Module) -> Iterator[None]:
+    """Let autocast keep its bf16 copies of frozen weights too, for as long as sampling lasts.
+
+    It caches casts only of leaves that require a gradient, and would convert LoRA's frozen base again for every token.
+    """
+    frozen = [p for p in model.parameters() if not p.requires_grad and p.is_floating_point()]
+    if not torch.is_autocast_enabled(next(model.parameters()).device.type):
+        frozen = []
+    for parameter in frozen:
+        parameter.requires_grad_(True)
+    try:
+        yield
+    finally:
+        for parameter in frozen:
+            parameter.requires_grad_(False)
+        torch.clear_autocast_cache()  # an outer autocast must not train on casts made without gradient
