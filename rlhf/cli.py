@@ -1,7 +1,8 @@
 """The command line: `python launch.py ...` in a clone, `rlhf ...` where the package is installed.
 
-Hydra composes, sweeps and names run directories. Before it starts, the same overrides are composed and checked here, so that
-a wrong one costs a second and one line, not a traceback; for a multirun, every job of the grid is checked before the first.
+Hydra composes, sweeps and names run directories. Before it starts, the same overrides are composed and checked here,
+so that a wrong one costs a second and one line, not a traceback; for a multirun, every job of the grid is checked
+before the first.
 Exit status: 0 done, 2 wrong input (one line on stderr), 143 preempted, 1 anything else.
 """
 

@@ -176,7 +176,9 @@ class Parts:
 
 
 def build(cls: Any, config: Any, parts: Parts) -> Any:
-    """`cls(config, name=part, ...)` with every part that its constructor names. Raises ConfigError for an unknown name."""
+    """`cls(config, name=part, ...)` with every part that its constructor names.
+
+    Raises ConfigError for an unknown name."""
     names = [n for n in inspect.signature(cls).parameters if n != "config"]
     for name in names:
         if not hasattr(type(parts), name) and name not in vars(parts):

@@ -50,7 +50,9 @@ def run(config: RunConfig, folder: Path) -> float | None:
 
 
 def _write_report(config: RunConfig, run_dir: RunDirectory) -> None:
-    """The report of one finished run; stage=report has written its own. One that cannot be drawn must not cost the run."""
+    """The report of one finished run; stage=report has written its own.
+
+    One that cannot be drawn must not cost the run."""
     if config.stage == "report":
         return
     try:

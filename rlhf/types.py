@@ -1,7 +1,7 @@
 """The nouns that travel between the parts. Plain frozen data: no behaviour beyond simple counts, no torch at run time.
 
-A *group* is one prompt and every answer that shares it: the chosen and the rejected side of a pair, or the samples that a
-policy drew for one prompt. Groups are never split between optimiser steps or processes.
+A *group* is one prompt and every answer that shares it: the chosen and the rejected side of a pair, or the samples that
+a policy drew for one prompt. Groups are never split between optimiser steps or processes.
 """
 
 from __future__ import annotations
@@ -27,7 +27,9 @@ class Message:
 
 @dataclass(frozen=True)
 class Prompt:
-    """What a policy is asked. Either `messages` (a conversation that ends before the answer) or, where it is empty, `text`."""
+    """What a policy is asked.
+
+    Either `messages` (a conversation that ends before the answer) or, where it is empty, `text`."""
 
     id: str  # unique in its dataset and stable between runs
     messages: tuple[Message, ...] = ()
@@ -71,7 +73,9 @@ class Continuation:
 class TokenGroup:
     """One prompt's tokens and the continuations that share it.
 
-    Example, a preference pair: TokenGroup(prompt_ids=(1, 7, 9), continuations=(Continuation((4, 2)), Continuation((5, 6, 2))))
+    Example, a preference pair:
+
+        TokenGroup(prompt_ids=(1, 7, 9), continuations=(Continuation((4, 2)), Continuation((5, 6, 2))))
     """
 
     prompt_ids: tuple[int, ...]
@@ -87,8 +91,8 @@ class TokenGroup:
 class PackedBatch:
     """Groups that go through one forward pass. Answers are numbered group by group: B = sum of continuations.
 
-    Example: two groups of two answers. B = 4; answer 2 is the first continuation of the second group. `T` is the longest
-    continuation; results for shorter ones are padded on the right and masked:
+    Example: two groups of two answers. B = 4; answer 2 is the first continuation of the second group. `T` is the
+    longest continuation; results for shorter ones are padded on the right and masked:
 
         answers   [a a a], [b], [c c], [d d d]        T = 3
         mask      1 1 1 | 1 0 0 | 1 1 0 | 1 1 1       True where the token counts

@@ -64,8 +64,8 @@ def finished(tmp_path_factory):
 def test_a_run_leaves_everything_behind(finished):
     folder, done = finished
     names = {p.name for p in folder.iterdir()}
-    expected = {"config.yaml", "status.json", "environment.json", "metrics.jsonl", "summary.json", "checkpoints", "model",
-                "report.md", "report.html", "run.log"}  # fmt: skip
+    expected = {"config.yaml", "status.json", "environment.json", "metrics.jsonl", "summary.json", "checkpoints",
+                "model", "report.md", "report.html", "run.log"}  # fmt: skip
     assert expected <= names
     assert json.loads((folder / "status.json").read_text())["state"] == "completed"
     assert "Report:" in done.stdout

@@ -1,1 +1,1 @@
-"""Each algorithm as pure functions on tensors, with its equation numbers. Imports torch and rlhf.types, nothing else."""
+"""Each algorithm as pure functions on tensors, with its equation numbers. Imports only torch and rlhf.types."""

@@ -9,9 +9,9 @@ EQUAL_REWARDS = 1e-6
 
 
 def group_advantages(rewards: Tensor, group_size: int, *, scale: str) -> Tensor:
-    """Reward minus the mean of its group, in group standard deviations if asked (DeepSeekMath, arXiv 2402.03300, sec. 4.1.2).
+    """Reward minus the mean of its group, in group standard deviations if asked.
 
-    P prompts, G = group_size answers each.
+    DeepSeekMath, arXiv 2402.03300, sec. 4.1.2. P prompts, G = group_size answers each.
         rewards  [P * G]  group by group
         scale    "group_std" divides by the group's standard deviation (population, ddof 0); "none" leaves reward units
                  (Dr. GRPO, arXiv 2503.20783)

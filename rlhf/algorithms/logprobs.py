@@ -13,10 +13,10 @@ def warp_logits(logits: Tensor, distribution: SamplingDistribution, keep: Tensor
 
     N positions, V vocabulary.
         logits   [N, V]
-        keep     [N]  a token of each row that is never removed: the sampled one, when the trainer scores an answer under
-                      newer weights whose nucleus may have moved
-    Returns [N, V] logits; removed tokens are -inf. Temperature 0 leaves the scale alone: greedy choice needs no distribution,
-    and log-probs are reported at temperature 1.
+        keep     [N]  a token of each row that is never removed: the sampled one, when the trainer scores an answer
+                      under newer weights whose nucleus may have moved
+    Returns [N, V] logits; removed tokens are -inf. Temperature 0 leaves the scale alone: greedy choice needs no
+    distribution, and log-probs are reported at temperature 1.
     """
     if distribution.temperature not in (0.0, 1.0):
         logits = logits / distribution.temperature

@@ -1,5 +1,5 @@
-"""Compose a configuration from overrides without running anything: for the library, for tests, and for the command line's
-check before a run starts."""
+"""Compose a configuration from overrides without running anything: for the library, for tests, and for the command
+line's check before a run starts."""
 
 from __future__ import annotations
 

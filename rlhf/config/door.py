@@ -1,7 +1,7 @@
 """The door: from a composed Hydra configuration to a typed, checked RunConfig. Past it nobody sees a DictConfig.
 
-Hydra catches a wrong plain override; only this door catches keys smuggled in with `+` or `++`, wrong types inside a saved
-config.yaml, and values out of range. Every error is one line: the key, the value got, and what would be right.
+Hydra catches a wrong plain override; only this door catches keys smuggled in with `+` or `++`, wrong types inside a
+saved config.yaml, and values out of range. Every error is one line: the key, the value got, and what would be right.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from rlhf.errors import ConfigError
 def open_config(cfg: DictConfig | Mapping[str, Any]) -> RunConfig:
     """Check `cfg` against the schema of its stage and return it frozen.
 
-    Raises ConfigError with one line for: an unknown stage, key or reward kind, a missing or `???` value, a wrong type, a
-    value out of range, an interpolation that does not resolve, sections that contradict each other.
+    Raises ConfigError with one line for: an unknown stage, key or reward kind, a missing or `???` value, a wrong type,
+    a value out of range, an interpolation that does not resolve, sections that contradict each other.
     """
     plain = _to_plain(cfg)
     plain.pop("hydra", None)
@@ -64,7 +64,9 @@ def _typed_scalar(key: str, value: Any) -> Any:
 
 
 def open_section(name: str, values: Any, schema: Any, stage: str) -> Any:
-    """One section as its frozen dataclass; `schema` is the dataclass, or a dict of them by `kind`. Raises ConfigError."""
+    """One section as its frozen dataclass. Raises ConfigError.
+
+    `schema` is the dataclass, or a dict of them by `kind`."""
     if isinstance(schema, dict):
         kind = values.get("kind") if isinstance(values, Mapping) else None
         if kind not in schema:

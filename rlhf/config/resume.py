@@ -16,8 +16,9 @@ FREE_TO_CHANGE = ("resume", "resume_changed", "tracking", "hydra")
 def resumed_arguments(arguments: list[str]) -> list[str]:
     """The command line of a continued run: it writes into the run's own directory.
 
-    Without a group choice beside it, `resume=RUN` brings RUN's stored configuration and further overrides apply to that. With
-    one (the original command line given again), the configuration is composed from conf/ as always. Raises ConfigError."""
+    Without a group choice beside it, `resume=RUN` brings RUN's stored configuration and further overrides apply to
+    that. With one (the original command line given again), the configuration is composed from conf/ as always. Raises
+    ConfigError."""
     folder = _resume_folder(arguments)
     if folder is None:
         return arguments

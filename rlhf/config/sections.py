@@ -1,4 +1,4 @@
-"""Sections that stages share. Dataclass fields have no defaults: every value stands in conf/*.yaml, with its meaning."""
+"""Sections that stages share. Dataclass fields have no defaults: each value stands in conf/*.yaml, with its meaning."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from rlhf.config.compose import compose_raw
 from rlhf.errors import ConfigError
 
 FULL_GRID = 64
-"""Grids of up to this many jobs are checked job by job; of larger ones, every value is checked beside the others' first."""
+"""Grids of up to this many jobs are checked job by job; of larger ones, each value beside the others' first."""
 
 
 def jobs_of(overrides: Sequence[str], *, multirun: bool, folder: Path | None) -> list[list[str]]:
@@ -44,7 +44,9 @@ def jobs_of(overrides: Sequence[str], *, multirun: bool, folder: Path | None) ->
 
 
 def _split(overrides: Sequence[str]) -> tuple[list[str], list[list[str]]]:
-    """Overrides of one value, and for each swept one its values. Continuous intervals (for Optuna) are left to the sweeper."""
+    """Overrides of one value, and for each swept one its values.
+
+    Continuous intervals (for Optuna) are left to the sweeper."""
     try:
         parsed: list[Override] = OverridesParser.create().parse_overrides(list(overrides))
     except HydraException as error:

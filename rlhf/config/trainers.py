@@ -90,8 +90,8 @@ class GRPOTrainerConfig(OptimizationConfig):
         at_least("trainer.minibatches", self.minibatches, 1)
         if self.prompts_per_step % self.minibatches:
             raise ConfigError(
-                f"trainer.minibatches must divide trainer.prompts_per_step={self.prompts_per_step}: a group stays whole; "
-                f"got {self.minibatches}"
+                f"trainer.minibatches must divide trainer.prompts_per_step={self.prompts_per_step}: "
+                f"a group stays whole; got {self.minibatches}"
             )
         one_of("trainer.scale", self.scale, ("none", "group_std"))
         within("trainer.clip_low", self.clip_low, 0, 1)

@@ -12,7 +12,9 @@ from rlhf.config.run import STAGES
 
 
 def explain_hydra(error: Exception, overrides: Sequence[str]) -> str:
-    """One line: the wrong key with its closest match, the wrong group option with its options, or Hydra's own first line."""
+    """One line for an error that Hydra raised.
+
+    The wrong key with its closest match, the wrong group option with its options, or Hydra's own first line."""
     text = str(error).strip()
     stage = _stage_of(overrides)
     key = re.search(r"Could not override '([^']+)'", text) or re.search(

@@ -44,7 +44,8 @@ class RewardModelEvaluation:
             reporter.samples(None, _rows(label, pairs.examples[: len(scores)], scores))
             accuracy = metrics["accuracy"]
             reporter.message(
-                f"{label}: accuracy {accuracy['mean']:.3f} [{accuracy['low']:.3f}, {accuracy['high']:.3f}] on {len(scores)} pairs"
+                f"{label}: accuracy {accuracy['mean']:.3f} [{accuracy['low']:.3f}, {accuracy['high']:.3f}] "
+                f"on {len(scores)} pairs"
             )
         return {"suite": "reward_model", "confidence": self.config.confidence, "models": models}
 

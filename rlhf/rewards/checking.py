@@ -10,7 +10,7 @@ from rlhf.types import RewardScores, Rollout
 
 
 def checked(name: str, scores: RewardScores, rollouts: Sequence[Rollout]) -> RewardScores:
-    """`scores` unchanged. Raises RewardError naming the reward, and the first answer whose total is not a finite number."""
+    """`scores` unchanged. Raises RewardError naming the reward, and the first answer whose total is not finite."""
     if len(scores.total) != len(rollouts):
         raise RewardError(f"reward {name} returned {len(scores.total)} totals for {len(rollouts)} answers")
     for component, values in scores.components.items():
@@ -21,6 +21,7 @@ def checked(name: str, scores: RewardScores, rollouts: Sequence[Rollout]) -> Rew
     for value, rollout in zip(scores.total, rollouts, strict=True):
         if not math.isfinite(value):
             raise RewardError(
-                f"reward {name} is {value} for sample {rollout.sample} of prompt {rollout.prompt.id}: {rollout.text[:80]!r}"
+                f"reward {name} is {value} for sample {rollout.sample} of prompt {rollout.prompt.id}: "
+                f"{rollout.text[:80]!r}"
             )
     return scores

@@ -42,8 +42,8 @@ class FunctionReward:
         for p in parameters:
             if p.default is p.empty and p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL) and p.name not in known:
                 raise RewardError(
-                    f"reward function {self.name} needs {p.name!r}, which nobody gives: offered are {', '.join(OFFERED)}; "
-                    "others come from reward.arguments"
+                    f"reward function {self.name} needs {p.name!r}, which nobody gives: "
+                    f"offered are {', '.join(OFFERED)}; others come from reward.arguments"
                 )
         for name in self.arguments:
             if not takes_any and name not in {p.name for p in parameters}:

@@ -17,8 +17,8 @@ from rlhf.types import Continuation, PackedBatch, RewardScores, Rollout, TokenGr
 class LearnedReward:
     """Scores answers with a sequence-classification model of one label.
 
-    The text is tokenised anew with the reward model's own tokenizer and rendering, so policy and reward model may differ in
-    both. An answer that was cut by the token limit keeps its missing end-of-sequence token.
+    The text is tokenised anew with the reward model's own tokenizer and rendering, so policy and reward model may
+    differ in both. An answer that was cut by the token limit keeps its missing end-of-sequence token.
     """
 
     def __init__(

@@ -34,10 +34,11 @@ def accumulate(
     *,
     keep_groups: bool = False,
 ) -> float:
-    """Sum of the micro-batches' losses; their gradients add up in the model. `loss` gets the answers' numbers in `batch`.
+    """Sum of the micro-batches' losses; their gradients add up in the model.
 
-    Losses carry the whole step's denominator, so the sum does not depend on the cut. With `keep_groups` a group is never
-    split over micro-batches: for losses that compare the answers of a group."""
+    `loss` gets the answers' numbers in `batch`. Losses carry the whole step's denominator, so the sum does not depend
+    on the cut. With `keep_groups` a group is never split over micro-batches: for losses that compare the answers of a
+    group."""
     total = 0.0
     for micro, answers in cut(batch, hardware.tokens_per_microbatch, keep_groups=keep_groups):
         with hardware.autocast():

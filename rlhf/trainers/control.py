@@ -80,7 +80,8 @@ class TrainingControl:
     ) -> Iterator[int]:
         """Step numbers 1 .. num_steps, from where a resumed run left off. Raises Preempted after SIGTERM, state saved.
 
-        `state` maps names to the objects that a continued run needs (modules, optimiser); `evaluate()` returns metrics."""
+        `state` maps names to the objects that a continued run needs (modules, optimiser); `evaluate()` returns
+        metrics."""
         state = {**state, "control": self}
         if self.resume and self.checkpointer is not None:
             self._restore(state)
@@ -136,9 +137,12 @@ class TrainingControl:
         due = bool(evaluate) and self.evaluation is not None and (_due(self.step, self.evaluation.every) or last)
         stop_early = self._log_evaluation(evaluate) if due else self._log()
         stopping = last or stop_early or self._asked_to_stop
-        if self.checkpointer is not None and self.checkpoint is not None:
-            if _due(self.step, self.checkpoint.every) or stopping or (due and self.checkpoint.select_on):
-                self.checkpointer.save(self.step, state, self._logged)
+        if (
+            self.checkpointer is not None
+            and self.checkpoint is not None
+            and (_due(self.step, self.checkpoint.every) or stopping or (due and self.checkpoint.select_on))
+        ):
+            self.checkpointer.save(self.step, state, self._logged)
         if self._asked_to_stop and not last:
             raise Preempted(f"asked to stop (SIGTERM) after step {self.step}; the state is saved")
         return stop_early

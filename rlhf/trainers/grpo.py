@@ -90,7 +90,7 @@ class GRPOTrainer:
         whole = rollout_batch(rollouts, config.group_size)
         width = max(len(r.answer_ids) for r in rollouts)
         single = config.epochs_per_batch * config.minibatches == 1
-        # with a single optimiser step the old policy is the new one, and its log-probs are the new ones without gradient
+        # with a single optimiser step the old policy is the new one: its log-probs are the new ones without gradient
         old = None if single else micro_scores(self.forward, whole, self.hardware, self.distribution, width=width)
         groups_each = config.prompts_per_step // config.minibatches
         for _ in range(config.epochs_per_batch):

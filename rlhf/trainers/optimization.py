@@ -14,7 +14,9 @@ from rlhf.errors import ConfigError, TripwireError
 
 
 def lr_factor(update: int, *, schedule: str, warmup: int, total: int) -> float:
-    """Share of the peak learning rate at optimiser step `update` (0-based): linear warm-up, then the schedule to zero."""
+    """Share of the peak learning rate at optimiser step `update` (0-based).
+
+    Linear warm-up, then the schedule to zero."""
     if update < warmup:
         return (update + 1) / warmup
     progress = (update - warmup) / max(1, total - warmup)
@@ -48,14 +50,15 @@ class Optimization:
         return c.learning_rate * factor
 
     def step(self) -> dict[str, float]:
-        """Clip the accumulated gradient, move the weights, clear the gradient. Returns grad_norm (before the clip) and lr.
+        """Clip the accumulated gradient, move the weights, clear the gradient.
 
-        Raises TripwireError where the gradient is not finite; the weights are untouched then."""
+        Returns grad_norm (before the clip) and lr. Raises TripwireError where the gradient is not finite; the weights
+        are untouched then."""
         norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.config.max_grad_norm)
         if not torch.isfinite(norm):
             raise TripwireError(
-                f"the gradient norm is {norm.item()} at optimiser step {self.updates + 1}: the weights were not changed. "
-                "Lower trainer.learning_rate, or look for broken rewards in samples.jsonl"
+                f"the gradient norm is {norm.item()} at optimiser step {self.updates + 1}: "
+                "the weights were not changed. Lower trainer.learning_rate, or look for broken rewards in samples.jsonl"
             )
         lr = self.learning_rate()
         for group in self.adamw.param_groups:

@@ -132,7 +132,7 @@ def _margins(pairs: Pairs) -> Tensor:
     missing = [p.prompt.id for p in pairs.examples if p.margin is None]
     if missing:
         raise ConfigError(
-            f"trainer.use_margin=true, but {len(missing)} of {len(pairs.examples)} pairs have no margin (first: {missing[0]}); "
-            "name the column with dataset.columns.margin"
+            f"trainer.use_margin=true, but {len(missing)} of {len(pairs.examples)} pairs have no margin "
+            f"(first: {missing[0]}); name the column with dataset.columns.margin"
         )
     return torch.tensor([p.margin for p in pairs.examples])

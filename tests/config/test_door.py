@@ -84,8 +84,14 @@ def test_values_survive_the_door():
 @pytest.mark.parametrize(
     ("overrides", "said"),
     [
-        ([*GOLD, "trainer.group_sise=8"], "trainer.group_sise is not an option of stage=grpo. Did you mean trainer.group_size?"),
-        ([*GOLD, "+trainer.group_sise=8"], "trainer.group_sise is not an option of stage=grpo. Did you mean trainer.group_size?"),
+        (
+            [*GOLD, "trainer.group_sise=8"],
+            "trainer.group_sise is not an option of stage=grpo. Did you mean trainer.group_size?",
+        ),
+        (
+            [*GOLD, "+trainer.group_sise=8"],
+            "trainer.group_sise is not an option of stage=grpo. Did you mean trainer.group_size?",
+        ),
         ([*GOLD, "++model.lora.rnk=8"], "model.lora.rnk is not an option of stage=grpo. Did you mean model.lora.rank?"),
         (["stage=sft", "trainer.group_size=8"], "trainer.group_size is not an option of stage=sft. Options: trainer."),
         (["stage=sft", "+trainer.group_size=8"], "trainer.group_size is not an option of stage=sft. Options: trainer."),
@@ -100,14 +106,20 @@ def test_values_survive_the_door():
         (["stage=sft", "model=local"], "model.path has no value"),
         (["stage=grpo"], "the learned reward has no model"),
         (["stage=grpo", "reward=weighted"], "the learned reward has no model"),
-        (["stage=grpo", "reward=weighted", "reward.components.learned.weight=x"], "reward.components.learned.weight must be a number"),
+        (
+            ["stage=grpo", "reward=weighted", "reward.components.learned.weight=x"],
+            "reward.components.learned.weight must be a number",
+        ),
         (["stage=grpo", "reward=function"], "reward.function must be written module:function"),
         ([*GOLD, "trainer.group_size=1"], "trainer.group_size must be at least 2"),
         ([*GOLD, "trainer.minibatches=3"], "trainer.minibatches must divide trainer.prompts_per_step=8"),
         ([*GOLD, "rollout.temperature=0"], "rollout.temperature=0"),
         ([*GOLD, "rollout.engine=vllm"], "rollout.engine=vllm is not available"),
         ([*GOLD, "evaluation.patience=2"], "evaluation.patience needs checkpoint.select_on"),
-        (["stage=sft", "trainer.lr_schedule=step"], "trainer.lr_schedule must be one of constant, linear, cosine; got 'step'"),
+        (
+            ["stage=sft", "trainer.lr_schedule=step"],
+            "trainer.lr_schedule must be one of constant, linear, cosine; got 'step'",
+        ),
         (["stage=sft", "seed=-1"], "seed must be at least 0; got -1"),
         (["stage=sft", "seed=a"], "seed must be a whole number; got 'a'"),
         (["stage=report"], "runs is empty"),

@@ -58,8 +58,8 @@ def test_imports_go_down_only():
 
 def test_configuration_and_reports_need_no_torch():
     code = (
-        "import sys; from rlhf.config.compose import compose; compose(['stage=sft']); import rlhf.reports.build, rlhf.cli; "
-        "print([m for m in ('torch', 'transformers') if m in sys.modules])"
+        "import sys; from rlhf.config.compose import compose; compose(['stage=sft']); "
+        "import rlhf.reports.build, rlhf.cli; print([m for m in ('torch', 'transformers') if m in sys.modules])"
     )
     assert (
         subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"

@@ -47,7 +47,7 @@ def test_wrong_returns_are_refused(rollouts, function, said):
 def test_parameters_nobody_gives_are_refused_at_once():
     with pytest.raises(RewardError, match="needs 'colour'"):
         FunctionReward(lambda answers, colour: [])
-    with pytest.raises(RewardError, match="reward.arguments.colour is not a parameter"):
+    with pytest.raises(RewardError, match=r"reward\.arguments\.colour is not a parameter"):
         FunctionReward(by_length, {"colour": 1})
 
 
