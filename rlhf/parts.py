@@ -59,12 +59,12 @@ class Parts:
 
     @cached_property
     def policy(self) -> Any:
-        return load_causal_lm(self.run_config.model, self.hardware, seed=self.seed)
+        return _counted(load_causal_lm(self.run_config.model, self.hardware, seed=self.seed))
 
     @cached_property
     def reward_model(self) -> Any:
         """A model with a fresh score head on the weights of model.path."""
-        return reward_model_from_policy(self.run_config.model, self.hardware, seed=self.seed)
+        return _counted(reward_model_from_policy(self.run_config.model, self.hardware, seed=self.seed))
 
     @cached_property
     def reference(self) -> ReferencePolicy | None:
@@ -167,6 +167,9 @@ class Parts:
             evaluation=self.run_config.evaluation,
             checkpointer=self.checkpointer,
             resume=self.run_config.resume is not None,
+            resume_changed=self.run_config.resume_changed,
+            data=self.data_reports,
+            machine=self.hardware.describe(),
         )
 
     @property
@@ -184,6 +187,14 @@ def build(cls: Any, config: Any, parts: Parts) -> Any:
         if not hasattr(type(parts), name) and name not in vars(parts):
             raise ConfigError(f"{cls.__name__} asks for a part called {name!r}, which rlhf.parts.Parts does not make")
     return cls(config, **{name: getattr(parts, name) for name in names})
+
+
+def _counted(model: Any) -> Any:
+    """`model`, its size told."""
+    total = sum(p.numel() for p in model.parameters())
+    trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    log.info("%s: %.1fM parameters, %.1fM trainable", model.config._name_or_path, total / 1e6, trainable / 1e6)
+    return model
 
 
 def first_of(data: Data, limit: int) -> Data:

@@ -18,8 +18,8 @@ from rlhf.registry import SUITES, TRAINERS, find
 from rlhf.reports.build import build_report
 from rlhf.tracking.noise import quiet_libraries
 from rlhf.tracking.run_directory import RunDirectory
-from rlhf.tracking.status import RunHandle, recorded_status
-from rlhf.tracking.tracker import Tracker
+from rlhf.tracking.status import RunHandle, read_status, recorded_status
+from rlhf.tracking.tracker import BEFORE_THE_FIRST_STEP, Tracker
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +35,12 @@ def run(config: RunConfig, folder: Path) -> float | None:
     quiet_libraries()
     run_dir = RunDirectory(folder)
     if config.resume:
-        for line in check_unchanged(run_dir.read_config(), config.plain, allow=config.resume_changed == "allow"):
+        changed = check_unchanged(run_dir.read_config(), config.plain, allow=config.resume_changed == "allow")
+        status = read_status(run_dir)
+        if status.get("state") == "completed" and not changed:
+            log.info("%s had completed: nothing is left to do, and nothing was changed", run_dir.path)
+            return status.get("objective")
+        for line in changed:
             log.warning("Continuing with a changed configuration: %s", line)
     run_dir.create(config.plain, ["python", *sys.argv], resume=bool(config.resume))
     try:
@@ -81,7 +86,10 @@ def _run_stage(config: RunConfig, run_dir: RunDirectory, handle: RunHandle) -> N
 
 
 def _tracker(config: RunConfig, run_dir: RunDirectory, parts: Parts, num_steps: int | None) -> Tracker:
-    resumed_from = parts.checkpointer.latest() if config.resume and num_steps else None
+    resumed_from = None
+    if config.resume and num_steps:
+        found = parts.control.find_checkpoint()
+        resumed_from = BEFORE_THE_FIRST_STEP if found is None else found
     return Tracker(
         run_dir,
         config.tracking,
@@ -95,7 +103,7 @@ def _tracker(config: RunConfig, run_dir: RunDirectory, parts: Parts, num_steps: 
 
 def _keep_result(config: RunConfig, run_dir: RunDirectory, parts: Parts, model: Any) -> Mapping[str, Any]:
     """Save the best or last weights as model/ and sum the run up."""
-    best = parts.checkpointer.best() if config.checkpoint.select_on else None
+    best = parts.checkpointer.best(verified=True) if config.checkpoint.select_on else None
     if best is not None and best[0] != parts.control.step:
         parts.checkpointer.load({"model": model}, step=best[0])
     save_model(model, parts.tokenizer, run_dir.model)

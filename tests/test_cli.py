@@ -68,7 +68,7 @@ def test_a_run_leaves_everything_behind(finished):
                 "model", "report.md", "report.html", "run.log"}  # fmt: skip
     assert expected <= names
     assert json.loads((folder / "status.json").read_text())["state"] == "completed"
-    assert "Report:" in done.stdout
+    assert "report:" in done.stdout
 
 
 def test_the_stored_configuration_runs_again(finished, tmp_path):

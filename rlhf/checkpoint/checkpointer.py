@@ -23,6 +23,7 @@ logger = logging.getLogger(__name__)
 
 _FOLDER = re.compile(r"^step-(\d{6,})$")
 _RESERVED = ("rng", "manifest")
+_REMOVED = ".tmp-removed-"  # in the name of a checkpoint that is being deleted
 
 
 class Checkpointer:
@@ -69,7 +70,7 @@ class Checkpointer:
             raise
         fsync(self.folder)
         self._position = step
-        self._prune()
+        self.prune()
         return final
 
     def load(self, state: Mapping[str, Any], step: int | None = None) -> int | None:
@@ -90,28 +91,29 @@ class Checkpointer:
     def latest(self) -> int | None:
         """Step of the newest whole checkpoint, every checksum compared, or None; damaged ones are named in the log."""
         for leftover in self._leftovers():
-            logger.warning("checkpoint %s was not written to its end and is ignored", leftover.name)
+            if _REMOVED not in leftover.name:
+                logger.warning("checkpoint %s was not written to its end and is ignored", leftover.name)
         for candidate in reversed(self._folders()):
-            try:
-                verify(self.folder_of(candidate))
-            except CheckpointError as error:
-                logger.warning("checkpoint of step %d is not used: %s; trying the one before", candidate, error)
-                continue
-            return candidate
+            if self._is_whole(candidate, "trying the one before"):
+                return candidate
         return None
 
     def steps(self) -> list[int]:
         """Steps of the checkpoints of this run, oldest first, as far as their manifests can be read."""
         return list(self._manifests())
 
-    def best(self) -> tuple[int, float] | None:
-        """Step and value of the best checkpoint kept; None without `select_on` or without a finite value."""
-        found = None
-        for step, manifest in self._manifests().items():
-            value = finite_metric(manifest, self._select_on) if self._select_on else None
-            if value is not None and (found is None or self._sign * value > self._sign * found[1]):
-                found = (step, value)
-        return found
+    def best(self, *, verified: bool = False) -> tuple[int, float] | None:
+        """Step and value of the best checkpoint kept; None without `select_on` or without a finite value.
+
+        With `verified` every checksum is compared; a damaged one is named in the log and the next best taken."""
+        if self._select_on is None:
+            return None
+        values = {s: finite_metric(manifest, self._select_on) for s, manifest in self._manifests().items()}
+        measured = [(step, value) for step, value in values.items() if value is not None]
+        for step, value in sorted(measured, key=lambda found: (-self._sign * found[1], found[0])):
+            if not verified or self._is_whole(step, "trying the next best"):
+                return step, value
+        return None
 
     def improved(self, metrics: Mapping[str, float]) -> bool:
         """Whether these metrics beat the best checkpoint kept; never without `select_on` or with a NaN."""
@@ -126,6 +128,14 @@ class Checkpointer:
         restore_rng(torch.load(folder / "rng.pt", map_location="cpu", weights_only=True))
         self._position = step
         return step
+
+    def _is_whole(self, step: int, otherwise: str) -> bool:
+        try:
+            verify(self.folder_of(step))
+        except CheckpointError as error:
+            logger.warning("checkpoint of step %d is not used: %s; %s", step, error, otherwise)
+            return False
+        return True
 
     def _folders(self) -> list[int]:
         names = [p.name for p in self.folder.iterdir() if p.is_dir()] if self.folder.is_dir() else []
@@ -150,8 +160,9 @@ class Checkpointer:
             logger.info("removing %s, left by an interrupted save", path.name)
             shutil.rmtree(path, ignore_errors=True)
 
-    def _prune(self) -> None:
-        """Write index.json with what stays, then remove the rest: a crash in between leaves too much."""
+    def prune(self) -> None:
+        """Write index.json with what stays, then remove the rest: a crash in between leaves too much, until the run
+        is continued. To be called at the newest checkpoint only: what is beyond the step of this run is removed."""
         manifests, best = self._manifests(), self.best()
         stay = sorted({*list(manifests)[-self._keep :], *([best[0]] if best else [])})
         listing = []
@@ -181,6 +192,6 @@ def _write(folder: Path, step: int, state: Mapping[str, Any], metrics: Mapping[s
 
 def _remove(folder: Path) -> None:
     """Under another name first, so that a crash half-way leaves nothing that looks like a checkpoint."""
-    doomed = folder.with_name(f"{folder.name}.tmp-removed-{uuid4().hex[:8]}")
+    doomed = folder.with_name(f"{folder.name}{_REMOVED}{uuid4().hex[:8]}")
     os.rename(folder, doomed)
     shutil.rmtree(doomed, ignore_errors=True)

@@ -6,10 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+
 from rlhf.config.paths import config_folder
 from rlhf.errors import ConfigError
 
-FREE_TO_CHANGE = ("resume", "resume_changed", "tracking", "hydra")
+FREE_TO_CHANGE = ("resume", "resume_changed", "dry_run", "tracking", "hydra")
 """Keys and sections that say nothing about what is computed."""
 
 
@@ -18,12 +21,13 @@ def resumed_arguments(arguments: list[str]) -> list[str]:
 
     Without a group choice beside it, `resume=RUN` brings RUN's stored configuration and further overrides apply to
     that. With one (the original command line given again), the configuration is composed from conf/ as always. Raises
-    ConfigError."""
+    ConfigError, also for a multirun: a directory holds one run."""
     folder = _resume_folder(arguments)
     if folder is None:
         return arguments
+    _refuse_multirun(arguments, folder)
     if not (folder / "config.yaml").is_file():
-        raise ConfigError(f"resume={folder}: there is no run there (no config.yaml)")
+        raise ConfigError(f"resume={folder}: there is no run there (no config.yaml){_jobs_hint(folder)}")
     groups = {p.name for root in ("conf", "sweeps") for p in config_folder(root).iterdir() if p.is_dir()}
     overrides = [a for a in arguments if "=" in a and not a.startswith("-")]
     chooses_group = any(o.partition("=")[0].lstrip("+~") in groups for o in overrides)
@@ -33,9 +37,34 @@ def resumed_arguments(arguments: list[str]) -> list[str]:
 
 def _resume_folder(arguments: list[str]) -> Path | None:
     for argument in arguments:
-        if argument.startswith("resume=") and argument.removeprefix("resume=") not in ("", "null"):
-            return Path(argument.removeprefix("resume="))
+        key, _, value = argument.partition("=")
+        if key.lstrip("+") == "resume" and value not in ("", "null"):
+            return Path(value)
     return None
+
+
+def _refuse_multirun(arguments: list[str], folder: Path) -> None:
+    overrides = [a for a in arguments if "=" in a and not a.startswith("-")]
+    many = [a for a in arguments if a in ("-m", "--multirun")]
+    many += [o for o in overrides if o.startswith("grid=") and o != "grid=null"]
+    many += [o for o in overrides if o.partition("=")[0].lstrip("+") == "hydra.mode"]
+    if many or any(map(_is_sweep, overrides)):
+        raise ConfigError(
+            f"resume={folder} continues one run and a sweep is many ({', '.join(many) or 'several values'}); "
+            "continue each job by its own directory, resume=<sweep>/0, without -m and grid"
+        )
+
+
+def _is_sweep(override: str) -> bool:
+    try:
+        return OverridesParser.create().parse_override(override).is_sweep_override()
+    except HydraException:
+        return False  # said by the check of the whole command line
+
+
+def _jobs_hint(folder: Path) -> str:
+    jobs = sorted(p.parent.name for p in folder.glob("*/config.yaml"))
+    return f"; it holds {len(jobs)} runs, continue one of them: resume={folder / jobs[0]}" if jobs else ""
 
 
 def check_unchanged(stored: Mapping[str, Any], current: Mapping[str, Any], *, allow: bool) -> list[str]:
@@ -48,6 +77,29 @@ def check_unchanged(stored: Mapping[str, Any], current: Mapping[str, Any], *, al
             + ". Give resume_changed=allow to continue all the same"
         )
     return lines
+
+
+def check_same_data(stored: Mapping[str, Any], current: Mapping[str, Any], *, allow: bool) -> list[str]:
+    """One line for each dataset of the run whose examples differ. Raises ConfigError showing them unless `allow`.
+
+    stored, current   name of the part -> {"source", "kept", "fingerprint"}, when the checkpoint was saved and now
+    """
+    lines = [
+        f"{name}: {_described(stored.get(name))} -> {_described(current.get(name))}"
+        for name in sorted({*stored, *current})
+        if (stored.get(name) or {}).get("fingerprint") != (current.get(name) or {}).get("fingerprint")
+    ]
+    if lines and not allow:
+        raise ConfigError(
+            "the data differs from what this run was trained on: "
+            + "; ".join(lines)
+            + ". Put the data back, or give resume_changed=allow to continue all the same"
+        )
+    return lines
+
+
+def _described(data: Mapping[str, Any] | None) -> str:
+    return f"{data['kept']} examples of {data['source']} (sha256 {data['fingerprint'][:8]})" if data else "not used"
 
 
 def differences(stored: Mapping[str, Any], current: Mapping[str, Any], prefix: str = "") -> list[str]:

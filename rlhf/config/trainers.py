@@ -77,6 +77,7 @@ class GRPOTrainerConfig(OptimizationConfig):
     epochs_per_batch: int
     minibatches: int
     scale: str
+    missing_eos_penalty: float
     clip_low: float
     clip_high: float
     kl_coef: float
@@ -94,6 +95,7 @@ class GRPOTrainerConfig(OptimizationConfig):
                 f"a group stays whole; got {self.minibatches}"
             )
         one_of("trainer.scale", self.scale, ("none", "group_std"))
+        at_least("trainer.missing_eos_penalty", self.missing_eos_penalty, 0)
         within("trainer.clip_low", self.clip_low, 0, 1)
         at_least("trainer.clip_high", self.clip_high, 0)
         at_least("trainer.kl_coef", self.kl_coef, 0)

@@ -22,7 +22,7 @@ from rlhf.data.rendering import Renderer
 from rlhf.data.rows import Row
 from rlhf.data.rules import DataReport
 from rlhf.data.sources import BUNDLED, Kind, Split, holds_out, iter_rows
-from rlhf.data.splits import hold_out
+from rlhf.data.splits import hold_out, prompt_of
 from rlhf.errors import DataError
 from rlhf.types import Demonstration, PreferencePair, Prompt, TokenGroup
 
@@ -34,7 +34,7 @@ class Pairs:
     examples: tuple[PreferencePair, ...]  # [N]
     groups: tuple[TokenGroup, ...]  # [N] two continuations each: chosen first, rejected second
     report: DataReport
-    fingerprint: str  # sha256 of ids and tokens: equal where a trainer would see the same data
+    fingerprint: str  # sha256: equal where a trainer and a reward would see the same data
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Prompts:
 
     examples: tuple[Prompt, ...]  # [N]
     report: DataReport
-    fingerprint: str  # sha256 of ids and tokens
+    fingerprint: str  # sha256, as of Pairs
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Demonstrations:
     examples: tuple[Demonstration, ...]  # [N]
     groups: tuple[TokenGroup, ...]  # [N] one continuation each
     report: DataReport
-    fingerprint: str  # sha256 of ids and tokens
+    fingerprint: str  # sha256, as of Pairs
 
 
 def load_pairs(config: DatasetConfig, split: Split, renderer: Renderer, *, seed: int) -> Pairs:
@@ -186,15 +186,19 @@ def _finish(
     return kept, groups, report
 
 
-def _fingerprint(examples: Sequence[Prompt], groups: Sequence[TokenGroup]) -> str:
+def _fingerprint(examples: Sequence[Example], groups: Sequence[TokenGroup]) -> str:
+    """sha256 of ids, tokens, and what a loss or a reward reads besides: margins, reference answers, metadata."""
     digest = hashlib.sha256()
-    for prompt, group in zip(examples, groups, strict=True):
-        digest.update(json.dumps([prompt.id, group.prompt_ids, [c.ids for c in group.continuations]]).encode())
+    for example, group in zip(examples, groups, strict=True):
+        prompt = prompt_of(example)
+        tokens = [group.prompt_ids, [c.ids for c in group.continuations]]
+        beside = [prompt.reference_answer, dict(prompt.metadata), getattr(example, "margin", None)]
+        digest.update(json.dumps([prompt.id, *tokens, *beside], default=str).encode())
     return digest.hexdigest()
 
 
 def _pairs(examples: list[PreferencePair], groups: list[TokenGroup], report: DataReport) -> Pairs:
-    return Pairs(tuple(examples), tuple(groups), report, _fingerprint([e.prompt for e in examples], groups))
+    return Pairs(tuple(examples), tuple(groups), report, _fingerprint(examples, groups))
 
 
 def _prompts(examples: list[Prompt], groups: list[TokenGroup], report: DataReport) -> Prompts:
@@ -202,4 +206,4 @@ def _prompts(examples: list[Prompt], groups: list[TokenGroup], report: DataRepor
 
 
 def _demonstrations(examples: list[Demonstration], groups: list[TokenGroup], report: DataReport) -> Demonstrations:
-    return Demonstrations(tuple(examples), tuple(groups), report, _fingerprint([e.prompt for e in examples], groups))
+    return Demonstrations(tuple(examples), tuple(groups), report, _fingerprint(examples, groups))

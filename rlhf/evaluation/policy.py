@@ -68,7 +68,10 @@ class PolicyEvaluation:
         return self._summary(measured, reference_label)
 
     def _load(self, path: str) -> tuple[Any, Any, Renderer, tuple[Prompt, ...]]:
-        config = replace(self.run_config.model, path=path, lora=replace(self.run_config.model.lora, enabled=False))
+        ours = self.run_config.model
+        config = replace(ours, lora=replace(ours.lora, enabled=False))
+        if path != ours.path:
+            config = replace(config, path=path, source="auto", revision=None, architecture=None)
         tokenizer = load_tokenizer(config)
         model = load_causal_lm(config, self.hardware, seed=self.seed)
         renderer = Renderer(tokenizer, self.run_config.dataset)

@@ -34,11 +34,14 @@ def attach_lora(model: nn.Module, config: LoraConfig, *, seed: int, task: Litera
     try:
         with torch.random.fork_rng():
             torch.manual_seed(seed)
-            return get_peft_model(model, settings)
+            adapted = get_peft_model(model, settings)
     except ValueError as error:
         raise ModelError(
             f"model.lora.target_modules={config.target_modules!r} does not fit this model: {error}"
         ) from error
+    # a set, written in an order that differs from process to process
+    settings.target_modules = sorted(settings.target_modules)
+    return adapted
 
 
 def adapter_settings(folder: Path) -> dict[str, Any]:

@@ -20,9 +20,13 @@ def save_model(model: nn.Module, tokenizer: PreTrainedTokenizerBase, folder: Pat
     """Model and tokenizer in Hugging Face format, atomically; `folder` is replaced if it exists.
 
     With LoRA the folder holds the merged weights, and folder/adapter the adapter alone. The live model is not changed.
+    One process at a time: what an earlier one left half-written beside `folder` is removed.
     """
     folder = Path(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
+    for pattern in (f".{folder.name}.tmp-*", f".{folder.name}.old-*"):
+        for leftover in folder.parent.glob(pattern):
+            shutil.rmtree(leftover, ignore_errors=True)
     temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}.tmp-"))
     try:
         temporary.chmod(0o755)

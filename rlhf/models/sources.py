@@ -50,6 +50,10 @@ def without_dropout(config: PretrainedConfig) -> PretrainedConfig:
 def base_causal_lm(config: ModelConfig, *, seed: int) -> PreTrainedModel:
     """The language model of `config` in fp32 on the CPU, an adapter folder merged into its base; no new adapter."""
     if config.source == "random":
+        if isinstance(resolve_path(config.path), Path):
+            raise ModelError(
+                f"model.source=random makes new weights and would not read model.path={config.path}; choose model=local"
+            )
         return _random_model(config, seed)
     location = locate(config.path, config.source)
     return _load(location, config, config.path if location != config.path else str(location))

@@ -48,7 +48,8 @@ class JsonlFiles:
 def _cut(path: Path, step: int) -> None:
     removed = cut_jsonl(path, lambda row: not isinstance(row.get("step"), (int, float)) or row["step"] <= step)
     if removed:
-        logger.info("%s: removed %d lines beyond step %d, which is where this run continues", path.name, removed, step)
+        first = max(step, 0)
+        logger.info("%s: removed %d lines beyond step %d, which is where this run continues", path.name, removed, first)
 
 
 def _set_aside(path: Path) -> None:

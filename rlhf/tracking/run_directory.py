@@ -88,11 +88,11 @@ class RunDirectory:
 def config_text(config_plain: Mapping[str, Any], path: Path) -> str:
     """The text of config.yaml: complete and resolved, and a Hydra primary configuration that runs again by itself.
 
-    `resume` is cleared, since running a configuration again is a new run. Text that holds `${` is escaped.
+    `resume` is cleared, since running a configuration again is a new run, and leave to change it was given for one
+    start. Text that holds `${` is escaped.
     """
-    plain = dict(config_plain)
-    if "resume" in plain:
-        plain["resume"] = None
+    cleared = {"resume": None, "resume_changed": "refuse"}
+    plain = {key: cleared.get(key, value) for key, value in config_plain.items()}
     body = OmegaConf.to_yaml(OmegaConf.create(escape(plain)))
     hydra = OmegaConf.to_yaml(OmegaConf.create({"hydra": _hydra_block()}))
     folder = shlex.quote(_short(path))

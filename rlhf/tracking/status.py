@@ -59,8 +59,13 @@ def recorded_status(run_dir: RunDirectory | Path, stage: str) -> Iterator[RunHan
             write_json_atomic(run_dir.status, record)
 
 
+def read_status(run_dir: RunDirectory) -> dict[str, Any]:
+    """status.json, or nothing where no run has started. Raises CheckpointError if it cannot be read."""
+    return read_json(run_dir.status) if run_dir.status.exists() else {}
+
+
 def _first_record(run_dir: RunDirectory, stage: str) -> dict[str, Any]:
-    earlier = read_json(run_dir.status) if run_dir.status.exists() else {}
+    earlier = read_status(run_dir)
     return {
         "state": "running",
         "stage": stage,

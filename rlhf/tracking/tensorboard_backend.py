@@ -27,7 +27,7 @@ class TensorBoardBackend:
             raise ConfigError("tracking.tensorboard=true needs its package: pip install tensorboard") from error
         purge = None if resumed_from_step is None else resumed_from_step + 1
         self._writer = SummaryWriter(log_dir=str(run_dir.path / "tensorboard"), purge_step=purge)
-        if resumed_from_step is None:
+        if not purge:  # a new run, or one of which nothing is kept
             self._writer.add_text("config", _as_code(dump_json(config_plain, indent=2)), 0)
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None:

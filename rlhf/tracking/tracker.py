@@ -19,6 +19,10 @@ from rlhf.tracking.run_directory import RunDirectory, append_log
 logger = logging.getLogger(__name__)
 
 
+BEFORE_THE_FIRST_STEP = -1
+"""`resumed_from_step` of a run that goes on as the same run although it had saved no checkpoint: every line is cut."""
+
+
 class Backend(Protocol):
     """A tracker besides the JSONL files. What it raises after its start is logged once and turns it off."""
 
@@ -45,7 +49,7 @@ class Tracker:
     stage, name         labels for the trackers and the console
     config_plain        the configuration as plain values
     num_steps           steps of the whole run, for the progress bar; None where a stage has none
-    resumed_from_step   the step whose checkpoint was loaded: lines beyond it are cut. None: from the beginning
+    resumed_from_step   the step whose checkpoint was loaded: lines beyond it are cut. None: a new run
 
     Raises ConfigError if a tracker that was asked for cannot start.
     """
@@ -75,7 +79,7 @@ class Tracker:
             self._close_backends("failed")
             raise
         self._working = list(self._backends)  # those that have not raised
-        self._console = make_console(config.console, f"{stage} {name}", num_steps, resumed_from_step or 0)
+        self._console = make_console(config.console, f"{stage} {name}", num_steps, max(resumed_from_step or 0, 0))
 
     def _start_backends(
         self, config: TrackingConfig, stage: str, name: str, config_plain: Mapping[str, Any], resumed_from: int | None

@@ -24,7 +24,8 @@ class WandbBackend:
     and when the run ends as one table of every step (`samples_all`). wandb gets the environment as environment.json has
     it, command redacted, in place of its own record of the machine and the command line.
 
-    Offline runs lie in <run directory>/wandb and are sent by `wandb sync`; the parts of a resumed run share their id.
+    Offline runs lie in <run directory>/wandb and are sent by `wandb sync`. The parts of a resumed run share their id,
+    and a part that is sent replaces the one before, so each begins with the lines of metrics.jsonl that it continues.
     Raises ConfigError if wandb is missing or cannot start.
     """
 
@@ -54,7 +55,7 @@ class WandbBackend:
             dir=str(run_dir.path),
             mode=config.mode,
             id=known,
-            # offline there is no server to ask; the shared id alone joins the parts
+            # offline there is no server to ask
             resume="allow" if known and config.mode == "online" else None,
         )
         self.run_id: str = self._run.id
@@ -62,6 +63,9 @@ class WandbBackend:
         self._run.define_metric("step")
         self._run.define_metric("*", step_metric="step")
         self._tables: dict[tuple[str, ...], tuple[str, Any]] = {}  # columns -> name and table
+        if known and config.mode == "offline":
+            for row in read_jsonl(run_dir.metrics):
+                self.log(row["step"], {k: v for k, v in row.items() if k not in ("step", "time_s") and v is not None})
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
         """One row of the history, on the axis `step`."""

@@ -21,6 +21,7 @@ from typing import Any, Protocol
 import torch
 
 from rlhf.checkpoint import Checkpointer
+from rlhf.config.resume import check_same_data, differences
 from rlhf.config.sections import CheckpointConfig, EvaluationConfig
 from rlhf.errors import ConfigError, Preempted, TripwireError
 from rlhf.trainers.timing import StepTimer
@@ -50,7 +51,13 @@ class Silent:
 
 
 class TrainingControl:
-    """Runs the bookkeeping of one training. Without arguments it only counts steps: for library use."""
+    """Runs the bookkeeping of one training. Without arguments it only counts steps: for library use.
+
+    resume           continue from the newest whole checkpoint, if there is one
+    resume_changed   refuse | allow: what data that differs from the checkpoint's does
+    data             name of a part -> its report with "source", "kept", "fingerprint"; may fill up until the first step
+    machine          what decides round-off: a change is told, not refused
+    """
 
     def __init__(
         self,
@@ -59,8 +66,12 @@ class TrainingControl:
         evaluation: EvaluationConfig | None = None,
         checkpointer: Checkpointer | None = None,
         resume: bool = False,
+        resume_changed: str = "refuse",
+        data: Mapping[str, Mapping[str, Any]] | None = None,
+        machine: Mapping[str, Any] | None = None,
     ) -> None:
         self.checkpoint, self.evaluation, self.checkpointer, self.resume = checkpoint, evaluation, checkpointer, resume
+        self.resume_changed, self.data, self.machine = resume_changed, {} if data is None else data, machine or {}
         self.tracker: MetricSink = Silent()
         self.timer = StepTimer()
         self.counters = {"budget/generated_tokens": 0, "budget/trained_tokens": 0}
@@ -70,6 +81,7 @@ class TrainingControl:
         self._pending: dict[str, float] = {}  # of the current step, until it is logged
         self._logged: dict[str, float] = {}  # of the step that was logged last
         self._asked_to_stop = False
+        self._found: list[int | None] = []  # the step to continue from, once it was looked for
 
     def attach(self, tracker: MetricSink) -> None:
         """Send metrics, samples and messages to `tracker`."""
@@ -85,17 +97,17 @@ class TrainingControl:
         state = {**state, "control": self}
         if self.resume and self.checkpointer is not None:
             self._restore(state)
+        state["origin"] = self._origin()
         previous = self._listen_for_sigterm()
+        stop = self._out_of_patience()  # of a continued run
         try:
             if self.step == 0 and evaluate and self.evaluation and self.evaluation.at_start:
                 self._log_evaluation(evaluate)
-            while self.step < num_steps:
+            while self.step < num_steps and not stop:
                 self.timer.metrics()  # the clock of the step starts here
                 self.step += 1
                 yield self.step
                 stop = self._after_step(num_steps, state, evaluate)
-                if stop:
-                    break
         finally:
             if previous is not None:
                 signal.signal(signal.SIGTERM, previous)
@@ -116,34 +128,64 @@ class TrainingControl:
         self.counters["budget/trained_tokens"] += trained_tokens
 
     def state_dict(self) -> dict[str, Any]:
-        """Counters and what early stopping remembers."""
-        return {"step": self.step, "counters": self.counters, "stale": self.stale_evaluations, "best": self.best_value}
+        """Counters, what early stopping remembers, and the figures that the summary is made of."""
+        last = {name: value if type(value) is int else float(value) for name, value in self.last_metrics.items()}
+        stopping = {"stale": self.stale_evaluations, "best": self.best_value}
+        return {"step": self.step, "counters": self.counters, **stopping, "last_metrics": last}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue where `state` was taken."""
         self.step, self.counters = state["step"], dict(state["counters"])
         self.stale_evaluations, self.best_value = state["stale"], state["best"]
+        self.last_metrics = dict(state["last_metrics"])
+
+    def find_checkpoint(self) -> int | None:
+        """The step that a resumed run continues from, looked for once; None: from the beginning. Changes no file.
+
+        Raises ConfigError where the data is not what the checkpoint was trained on, unless resume_changed is allow."""
+        if self._found or not self.resume or self.checkpointer is None:
+            return self._found[0] if self._found else None
+        step = self.checkpointer.latest()
+        if step is not None:
+            then: dict[str, Any] = {}
+            now = self._origin()
+            self.checkpointer.load({"origin": then}, step)
+            for line in check_same_data(then["data"], now["data"], allow=self.resume_changed == "allow"):
+                log.warning("Continuing with changed data: %s", line)
+            if lines := differences(then["machine"], now["machine"]):
+                log.warning("Continuing on another machine, exact up to round-off only: %s", "; ".join(lines))
+        self._found.append(step)
+        return step
+
+    def _origin(self) -> dict[str, Any]:
+        """What the training depends on besides its configuration."""
+        keys = ("source", "kept", "fingerprint")
+        return {"data": {n: {k: d[k] for k in keys} for n, d in self.data.items()}, "machine": dict(self.machine)}
 
     def _restore(self, state: Mapping[str, Any]) -> None:
         assert self.checkpointer is not None
-        step = self.checkpointer.load(state)
-        self.tracker.message(
-            "No checkpoint yet: starting from step 0." if step is None else f"Continuing from step {step}."
-        )
+        step = self.find_checkpoint()
+        if step is None:
+            self.tracker.message("No whole checkpoint yet: starting from step 0.")
+            return
+        self.checkpointer.load(state, step)
+        self.checkpointer.prune()
+        self.tracker.message(f"Continuing from step {step}.")
 
     def _after_step(self, num_steps: int, state: Mapping[str, Any], evaluate: Any) -> bool:
         """Evaluate, log, save, and say whether to stop."""
         last = self.step == num_steps
         due = bool(evaluate) and self.evaluation is not None and (_due(self.step, self.evaluation.every) or last)
         stop_early = self._log_evaluation(evaluate) if due else self._log()
-        stopping = last or stop_early or self._asked_to_stop
+        asked_to_stop = self._asked_to_stop and not (last or stop_early)  # read once: a signal may come at any line
+        stopping = last or stop_early or asked_to_stop
         if (
             self.checkpointer is not None
             and self.checkpoint is not None
             and (_due(self.step, self.checkpoint.every) or stopping or (due and self.checkpoint.select_on))
         ):
             self.checkpointer.save(self.step, state, self._logged)
-        if self._asked_to_stop and not last:
+        if asked_to_stop:
             raise Preempted(f"asked to stop (SIGTERM) after step {self.step}; the state is saved")
         return stop_early
 
@@ -175,11 +217,14 @@ class TrainingControl:
             self.best_value, self.stale_evaluations = value, 0
         else:
             self.stale_evaluations += 1
-        patience = self.evaluation.patience if self.evaluation else 0
-        if patience and self.stale_evaluations >= patience:
-            self.tracker.message(f"Stopped early: {key} has not improved for {patience} evaluations.")
+        if self._out_of_patience():
+            self.tracker.message(f"Stopped early: {key} has not improved for {self.stale_evaluations} evaluations.")
             return True
         return False
+
+    def _out_of_patience(self) -> bool:
+        patience = self.evaluation.patience if self.evaluation else 0
+        return patience > 0 and self.stale_evaluations >= patience
 
     def _listen_for_sigterm(self) -> Any:
         if threading.current_thread() is not threading.main_thread():

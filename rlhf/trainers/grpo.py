@@ -67,7 +67,7 @@ class GRPOTrainer:
                 rollouts = self.sampler.sample(prompts, config.group_size, step=step)
             with timer("reward"):
                 scores = self.reward.score(rollouts)
-            rewards = torch.tensor(scores.total, dtype=torch.float64)
+            rewards = penalised(scores.total, rollouts, config.missing_eos_penalty)
             advantages = group_advantages(rewards, config.group_size, scale=config.scale).float()
             with timer("update"):
                 update = self.update(rollouts, advantages)
@@ -141,6 +141,12 @@ class GRPOTrainer:
         found = rollout_metrics(rollouts, self.reward.score(rollouts), 1)
         kept = {name.replace("/", "_"): v for name, v in found.items() if name.startswith(("reward/", "response/"))}
         return kept | {"num_examples": len(rollouts)}
+
+
+def penalised(rewards: Sequence[float], rollouts: Sequence[Rollout], missing_eos_penalty: float) -> Tensor:
+    """[N] float64: the rewards, less the penalty where the answer was cut by the token limit."""
+    truncated = torch.tensor([r.finish == "length" for r in rollouts])
+    return torch.tensor(rewards, dtype=torch.float64) - missing_eos_penalty * truncated
 
 
 class LossSums:

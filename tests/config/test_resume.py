@@ -1,6 +1,6 @@
 import pytest
 
-from rlhf.config.resume import check_unchanged, differences, resumed_arguments
+from rlhf.config.resume import check_same_data, check_unchanged, differences, resumed_arguments
 from rlhf.errors import ConfigError
 
 
@@ -16,6 +16,16 @@ def test_a_change_is_refused_unless_allowed():
     assert check_unchanged({"seed": 0}, {"seed": 1}, allow=True) == ["seed: 0 -> 1"]
 
 
+def test_data_that_changed_appeared_or_went_is_named():
+    then = {"pairs": {"source": "a.jsonl", "kept": 3, "fingerprint": "0123456789"}}
+    now = {"prompts": {"source": "b.jsonl", "kept": 4, "fingerprint": "abcdefghij"}}
+    assert check_same_data(then, then, allow=False) == []
+    assert check_same_data(then, now, allow=True) == [
+        "pairs: 3 examples of a.jsonl (sha256 01234567) -> not used",
+        "prompts: not used -> 4 examples of b.jsonl (sha256 abcdefgh)",
+    ]
+
+
 def test_resume_alone_takes_the_stored_configuration(tmp_path):
     (tmp_path / "config.yaml").write_text("seed: 0\n")
     resume = f"resume={tmp_path}"
@@ -29,3 +39,17 @@ def test_nothing_is_resumed_by_accident(tmp_path):
     assert resumed_arguments(["stage=sft", "resume=null"]) == ["stage=sft", "resume=null"]
     with pytest.raises(ConfigError, match="there is no run there"):
         resumed_arguments([f"resume={tmp_path}"])
+
+
+@pytest.mark.parametrize("more", [["-m"], ["stage=sft", "seed=0,1"], ["grid=sft"], ["hydra.mode=MULTIRUN"]])
+def test_a_sweep_cannot_be_resumed_as_one(tmp_path, more):
+    with pytest.raises(ConfigError, match=r"continues one run and a sweep is many.*resume=<sweep>/0"):
+        resumed_arguments([f"resume={tmp_path}", *more])
+
+
+def test_the_directory_of_a_sweep_names_its_jobs(tmp_path):
+    for job in "01":
+        (tmp_path / job).mkdir()
+        (tmp_path / job / "config.yaml").write_text("")
+    with pytest.raises(ConfigError, match=rf"holds 2 runs, continue one of them: resume={tmp_path}/0"):
+        resumed_arguments([f"++resume={tmp_path}"])

@@ -18,6 +18,7 @@ import pytest
 import rlhf
 from rlhf.errors import ConfigError, Preempted
 from rlhf.tracking.run_directory import RunDirectory
+from rlhf.tracking.tracker import BEFORE_THE_FIRST_STEP
 
 wandb = pytest.importorskip("wandb")
 BLOCK = 32768
@@ -149,6 +150,22 @@ def test_a_resumed_run_has_the_same_id_and_all_samples(make_tracker, tmp_path):
     ]  # fmt: skip
     with make_tracker(wandb=True) as tracker:  # from the beginning again: another run
         assert tracker.state_dict()["wandb_run_id"] != first
+
+
+def test_each_offline_part_holds_the_whole_curve(make_tracker, tmp_path):
+    with make_tracker(wandb=True) as tracker:
+        first = tracker.state_dict()["wandb_run_id"]
+        for step in (0, 1, 2, 3):
+            tracker.log(step, {"loss/total": float(step), "eval/x": float("nan")})
+    with make_tracker(wandb=True, resumed_from_step=2) as tracker:
+        tracker.log(3, {"loss/total": 3.0})
+    again = offline_runs(tmp_path)[1]
+    assert [(row["step"], row["loss/total"]) for row in again.curves if "loss/total" in row] == [
+        (0, 0.0), (1, 1.0), (2, 2.0), (3, 3.0),
+    ]  # fmt: skip
+    with make_tracker(wandb=True, resumed_from_step=BEFORE_THE_FIRST_STEP) as tracker:  # it had no checkpoint
+        assert tracker.state_dict()["wandb_run_id"] == first
+    assert [row for row in offline_runs(tmp_path)[2].curves if "loss/total" in row] == []
 
 
 def test_samples_of_another_shape_get_a_table_of_their_own(make_tracker, tmp_path):

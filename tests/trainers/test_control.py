@@ -26,12 +26,12 @@ class Memory:
         self.said.append(text)
 
 
-def control(tmp_path, *, every=0, evaluate_every=0, select_on=None, patience=0, at_start=False, resume=False):
+def control(tmp_path, *, every=0, evaluate_every=0, select_on=None, patience=0, at_start=False, **options):
     made = TrainingControl(
         checkpoint=CheckpointConfig(every=every, keep=2, select_on=select_on, select_mode="max"),
         evaluation=EvaluationConfig(every=evaluate_every, at_start=at_start, limit=4, patience=patience),
         checkpointer=Checkpointer(tmp_path, keep=2, select_on=select_on, select_mode="max"),
-        resume=resume,
+        **options,
     )
     made.attach(Memory())
     return made
@@ -93,3 +93,31 @@ def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):
     with pytest.raises(TripwireError, match="loss is nan at step 1"):
         for _ in made.steps(2, state={}):
             made.record({"loss/total": float("nan")})
+
+
+def test_a_run_that_stopped_early_stays_stopped(tmp_path):
+    options = {"evaluate_every": 1, "select_on": "eval/x", "patience": 2}
+    assert walk(control(tmp_path, **options), 9, evaluate=lambda: {"x": 1.0}) == [1, 2, 3]
+    again = control(tmp_path, **options, resume=True)
+    assert walk(again, 9, evaluate=lambda: {"x": 1.0}) == []
+    assert again.step == 3 and again.last_metrics["eval/x"] == 1.0 and again.checkpointer.best() == (1, 1.0)
+
+
+def test_a_signal_at_the_worst_moment_loses_nothing(tmp_path, monkeypatch):
+    made = control(tmp_path)
+
+    def due(step, every):
+        if step == 1:  # asked whether to save, after it was asked whether to stop
+            os.kill(os.getpid(), signal.SIGTERM)
+        return False
+
+    monkeypatch.setattr("rlhf.trainers.control._due", due)
+    with pytest.raises(Preempted, match="after step 2"):
+        walk(made, 9)
+    assert made.checkpointer.latest() == 2
+
+
+def test_another_machine_is_told(tmp_path, caplog):
+    walk(control(tmp_path, machine={"threads": 2}), 1)
+    walk(control(tmp_path, machine={"threads": 4}, resume=True), 2)
+    assert "Continuing on another machine, exact up to round-off only: threads: 2 -> 4" in caplog.text

@@ -6,7 +6,8 @@ import torch
 from rlhf.models.forward import PackedForward
 from rlhf.models.reference import make_reference
 from rlhf.rewards.function import FunctionReward
-from rlhf.trainers.grpo import GRPOTrainer
+from rlhf.trainers.grpo import GRPOTrainer, penalised
+from rlhf.types import Prompt, Rollout
 
 
 def count_e(answers):
@@ -95,3 +96,8 @@ def test_what_is_logged_and_kept(tiny, hardware, sampler_for):
     for name in ("reward/std", "policy/entropy", "policy/grad_norm", "response/truncated_fraction", "time/rollout_s",
                  "throughput/generated_tokens_per_s", "memory/peak_mb", "optimizer/lr", "loss/total"):  # fmt: skip
         assert name in metrics
+
+
+def test_cut_answers_pay_the_penalty():
+    rollouts = [Rollout(Prompt("p"), (1,), (2,), (0.0,), "a", finish, 0) for finish in ("eos", "length", "stop")]
+    assert penalised([1.0, 1.0, 1.0], rollouts, 0.25).tolist() == [1.0, 0.75, 1.0]
