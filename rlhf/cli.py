@@ -24,6 +24,7 @@ from rlhf.config.compose import compose_raw
 from rlhf.config.door import open_config
 from rlhf.config.paths import config_folder
 from rlhf.config.resume import resumed_arguments
+from rlhf.config.run import RunConfig
 from rlhf.config.sweeps import jobs_of
 from rlhf.errors import ConfigError, Preempted, RlhfError
 from rlhf.help_text import help_text
@@ -40,25 +41,41 @@ def main(argv: Sequence[str] | None = None) -> None:
         return
     try:
         arguments = resumed_arguments(_replay_arguments(arguments))
-        _check(arguments)
+        jobs = _check(arguments)
+        if any(config.dry_run for _, config in jobs):
+            _dry_run(jobs)
+            return
     except RlhfError as error:
         _exit_with(error)
     sys.argv = [sys.argv[0], *arguments]
     hydra.main(version_base="1.3", config_path=str(config_folder("conf")), config_name="config")(_task)()
 
 
-def _check(arguments: Sequence[str]) -> None:
-    """Compose and open every job of this command line. Raises ConfigError."""
+def _check(arguments: Sequence[str]) -> list[tuple[list[str], RunConfig]]:
+    """Compose and open every job of this command line: its overrides and what they come to; none where Hydra only
+    shows something. Raises ConfigError."""
     args = get_args_parser().parse_args(list(arguments))
+    jobs: list[tuple[list[str], RunConfig]] = []
     if args.hydra_help or args.shell_completion:
-        return
+        return jobs
     folder = Path(args.config_path) if args.config_path else None
     for overrides in jobs_of(args.overrides, multirun=args.multirun, folder=folder):
         cfg = compose_raw(
             [*overrides, *_extra_folder(args.config_dir)], folder=folder, name=args.config_name or "config"
         )
         if not (args.cfg or args.info):
-            open_config(cfg)
+            jobs.append((overrides, open_config(cfg)))
+    return jobs
+
+
+def _dry_run(jobs: Sequence[tuple[list[str], RunConfig]]) -> None:
+    """Show every job without Hydra, which would make a run directory. Raises RlhfError."""
+    os.environ["HF_HUB_OFFLINE"] = "1"  # read when huggingface_hub is imported, which is below: nothing is downloaded
+    from rlhf.dry_run.page import show
+
+    shared = set.intersection(*(set(overrides) for overrides, _ in jobs))
+    names = [" ".join(o for o in overrides if o not in shared) for overrides, _ in jobs]
+    show([config for _, config in jobs], names)
 
 
 def _extra_folder(config_dir: str | None) -> list[str]:

@@ -26,6 +26,7 @@ Examples
 
 Look before you run
   python launch.py stage=grpo reward=gold --cfg job      the composed configuration, with every key
+  python launch.py stage=grpo reward=gold dry_run=true   steps, tokens, memory and samples; runs nothing
   python launch.py stage=sft debug=one_step model=tiny   one step of everything
   python launch.py --hydra-help                          Hydra's own flags
 

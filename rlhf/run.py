@@ -11,6 +11,7 @@ from typing import Any
 from rlhf.config.resume import check_unchanged
 from rlhf.config.run import RunConfig
 from rlhf.distributed import refuse_several_processes
+from rlhf.errors import ConfigError
 from rlhf.hardware import seed_everything
 from rlhf.models.saving import save_model
 from rlhf.parts import Parts, build
@@ -31,6 +32,8 @@ def run(config: RunConfig, folder: Path) -> float | None:
     """Run one stage in `folder`; returns the number that a sweep compares, if the stage has one.
 
     Whatever happens, status.json says how it ended. Raises what the stage raises."""
+    if config.dry_run:
+        raise ConfigError("dry_run=true runs nothing: rlhf.dry_run.page.show([config]) shows it, dry_run=false runs it")
     refuse_several_processes()
     quiet_libraries()
     run_dir = RunDirectory(folder)

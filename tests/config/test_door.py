@@ -114,6 +114,7 @@ def test_values_survive_the_door():
         ([*GOLD, "trainer.group_size=1"], "trainer.group_size must be at least 2"),
         ([*GOLD, "trainer.minibatches=3"], "trainer.minibatches must divide trainer.prompts_per_step=8"),
         ([*GOLD, "rollout.temperature=0"], "rollout.temperature=0"),
+        ([*GOLD, "model.lora.enabled=true", "model.lora.dropout=0.1"], "model.lora.dropout=0.1 makes the policy"),
         ([*GOLD, "rollout.engine=vllm"], "rollout.engine=vllm is not available"),
         ([*GOLD, "evaluation.patience=2"], "evaluation.patience needs checkpoint.select_on"),
         (

@@ -1,0 +1,70 @@
+"""Memory while answers are sampled: the key-value cache, packed weights, and the pass that reads the prompts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from rlhf.config.run import RunConfig
+from rlhf.config.sections import HardwareConfig
+from rlhf.dry_run.parts import Part
+from rlhf.dry_run.played_step import play_reading
+from rlhf.models.architecture import unwrap
+from rlhf.rollout.cache import GROWTH
+
+LOGITS_OF_A_TOKEN = 4  # tensors of [rows, V] at once: logits, log-softmax, its exponential, the cumulative sum
+
+
+@dataclass(frozen=True)
+class SamplingSize:
+    """The largest decoding batch of a run."""
+
+    rows: int  # answers at once
+    prompts: int  # of them different prompts, read at once
+    longest_prompt: int  # tokens
+    max_new_tokens: int
+
+
+def sampling_parts(
+    config: RunConfig, model: nn.Module, mode: FakeTensorMode, size: SamplingSize, device: str
+) -> list[Part]:
+    """The parts that exist only while answers are sampled."""
+    hardware = config.hardware
+    bf16 = hardware.precision == "bf16"
+    columns = cache_columns(size.longest_prompt, size.max_new_tokens)
+    column = cache_bytes_per_token(model, 2 if bf16 else 4)
+    cache = size.rows * columns * column
+    logits = LOGITS_OF_A_TOKEN * size.rows * unwrap(model).config.get_text_config().vocab_size * 4
+    reading = play_reading(model, mode, rows=size.prompts, columns=size.longest_prompt, bf16=bf16)
+    reading += size.prompts * (size.longest_prompt + GROWTH) * column
+    return [
+        Part("packed weights", "a copy laid out for decoding", packed_weight_bytes(model, hardware, device)),
+        Part("KV cache", f"{size.rows} answers x {columns} tokens", cache),
+        Part("workspace", "of sampling", max(logits, reading - cache)),
+    ]
+
+
+def cache_columns(longest_prompt: int, max_new_tokens: int) -> int:
+    """Columns that rlhf.rollout.cache.InPlaceLayer has at the end: it grows ahead, and doubles."""
+    capacity = longest_prompt + GROWTH
+    while capacity < longest_prompt + max_new_tokens - 1:
+        capacity = max(capacity + 1 + GROWTH, 2 * capacity)
+    return capacity
+
+
+def cache_bytes_per_token(model: nn.Module, element_size: int) -> int:
+    """Keys and values of one token over all layers."""
+    config = unwrap(model).config.get_text_config()
+    heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+    size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    return 2 * config.num_hidden_layers * heads * size * element_size
+
+
+def packed_weight_bytes(model: nn.Module, hardware: HardwareConfig, device: str) -> int:
+    """What rlhf.rollout.prepacked copies on a CPU; on a GPU, the bf16 casts that autocast keeps meanwhile."""
+    bf16 = hardware.precision == "bf16"
+    copied = bf16 or (device == "cpu" and hardware.matmul_precision != "highest")
+    weights = {id(m.weight): m.weight.numel() for m in model.modules() if type(m) is nn.Linear}
+    return sum(weights.values()) * (2 if bf16 else 4) if copied else 0

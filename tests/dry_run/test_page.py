@@ -1,0 +1,99 @@
+"""dry_run=true on the command line, on every stage: status, words, and that nothing is left behind."""
+
+import io
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from rlhf.config.compose import compose
+from rlhf.dry_run.page import show
+from rlhf.errors import ConfigError, ModelError, RewardError
+
+ROOT = Path(__file__).parents[2]
+TINY = ("model=tiny", "dataset.limit=20", "dataset.eval_limit=6")
+
+
+def launch(cwd, *arguments, **environment):
+    return subprocess.run(
+        [sys.executable, str(ROOT / "launch.py"), *arguments],
+        cwd=cwd, capture_output=True, text=True, env={**os.environ, **environment},
+    )  # fmt: skip
+
+
+def page(*overrides):
+    stream = io.StringIO()
+    show([compose([*overrides, "dry_run=true"])], stream=stream)
+    return stream.getvalue()
+
+
+def test_the_command_line_leaves_nothing_behind(tmp_path):
+    done = launch(tmp_path, "stage=sft", *TINY, "dry_run=true", PYTHONIOENCODING="ascii")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == "" and "Memory, cpu" in done.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_wrong_input_is_one_line_and_status_2(tmp_path):
+    done = launch(tmp_path, "stage=sft", "model=local", "model.path=outputs/none", "dry_run=true")
+    assert done.returncode == 2 and done.stdout == ""
+    assert done.stderr.startswith("ModelError: no model at outputs/none") and done.stderr.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_sweep_is_one_table(tmp_path):
+    jobs = ("-m", "stage=grpo", "reward=gold", *TINY, "trainer.group_size=2,4", "dry_run=true")
+    done = launch(tmp_path, *jobs)
+    assert done.returncode == 0, done.stderr
+    rows = [line.split() for line in done.stdout.splitlines() if line.startswith("  trainer.group_size=")]
+    assert [(row[0], row[2]) for row in rows] == [("trainer.group_size=2", "16"), ("trainer.group_size=4", "32")]
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        (["stage=sft"], ["20 demonstrations of 20 rows", "2 of 16 examples", "activations", "answer tokens"]),
+        (["stage=reward"], ["20 pairs", "2 of 16 pairs = 32 answers", "chosen", "rejected"]),
+        (["stage=grpo", "reward=gold"], ["8 prompts x 8 answers = 64 answers", "KV cache", "frozen copy", "at most"]),
+        (["stage=grpo", "reward=gold", "trainer.kl_coef=0"], ["none: trainer.kl_coef=0"]),
+        (["stage=grpo", "reward=gold", "model.lora.enabled=true"], ["none: the weights without their adapter"]),
+        (["stage=eval"], ["1 models x at most 64 prompts x 4 answers = 256 answers", "KV cache"]),
+    ],
+)
+def test_every_stage_has_its_page(overrides, words):
+    text = page(*overrides, *TINY)
+    for word in words:
+        assert word in text, text
+
+
+def test_a_report_names_its_runs(tmp_path):
+    (tmp_path / "status.json").write_text('{"state": "failed", "stage": "sft"}')
+    assert "stage=sft, failed" in page("stage=report", f"runs=[{tmp_path}]")
+
+
+def test_what_is_not_here_is_one_line(monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    text = page("stage=sft", "model=qwen2_5_0_5b")
+    assert "Qwen/Qwen2.5-0.5B" in text and text.count("is not on this machine") == 1 and "Memory" not in text
+
+
+@pytest.mark.parametrize(
+    ("overrides", "error", "said"),
+    [
+        (["stage=grpo", "reward=gold", "rollout.max_new_tokens=4000"], ModelError, "context of 2048"),
+        (["stage=grpo", "reward.model=outputs/none"], ModelError, "no model at outputs/none"),
+        (["stage=grpo", "reward=function", "reward.function=math:nothing"], RewardError, "nothing"),
+        (["stage=sft", "model.lora.enabled=true", "model.lora.target_modules=[x]"], ModelError, "target_modules"),
+    ],
+)
+def test_what_the_run_would_refuse_is_refused(overrides, error, said):
+    with pytest.raises(error, match=said):
+        page(*overrides, *TINY)
+
+
+def test_dry_run_is_true_or_false():
+    with pytest.raises(ConfigError, match="dry_run must be true or false; got 'maybe'"):
+        compose(["stage=sft", "dry_run=maybe"])
