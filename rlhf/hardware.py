@@ -36,7 +36,7 @@ class Hardware:
     def describe(self) -> dict[str, Any]:
         """JSON-able: what was resolved and what the machine is."""
         values = asdict(self) | {"device": str(self.device), "device_name": device_name(self.device)}
-        values["bf16_products"] = has_bf16_products(self.device)
+        values |= {"bf16_products": has_bf16_products(self.device), "torch": str(torch.__version__)}
         if self.device.type == "cuda":
             values["device_memory_mb"] = torch.cuda.get_device_properties(self.device).total_memory // 2**20
         return values

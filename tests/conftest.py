@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -13,6 +13,9 @@ os.environ.setdefault("WANDB_SILENT", "true")
 import pytest
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
+from transformers.models.llama.modeling_llama import LlamaRMSNorm
+from transformers.models.mistral.modeling_mistral import MistralRMSNorm
+from transformers.models.qwen2.modeling_qwen2 import Qwen2RMSNorm
 from transformers.utils import logging as transformers_logging
 
 from rlhf.config.compose import compose
@@ -53,6 +56,25 @@ def random_model(
 def one_thread() -> None:
     """Tiny products are slower on many threads."""
     torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def norms_in_float64() -> Iterator[None]:
+    """transformers' RMSNorm rounds to fp32 even in a float64 model; tests that compare in float64 must not see that."""
+    patched = pytest.MonkeyPatch()
+    for norm in (LlamaRMSNorm, MistralRMSNorm, Qwen2RMSNorm):
+        patched.setattr(norm, "forward", _norm_without_rounding(norm.forward))
+    yield
+    patched.undo()
+
+
+def _norm_without_rounding(original: Callable) -> Callable:
+    def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
+        if hidden_states.dtype != torch.float64:
+            return original(self, hidden_states)
+        return torch.nn.functional.rms_norm(hidden_states, self.weight.shape, self.weight, self.variance_epsilon)
+
+    return forward
 
 
 @pytest.fixture

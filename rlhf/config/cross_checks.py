@@ -14,7 +14,7 @@ def check_across(run: RunConfig) -> None:
         raise ConfigError("rollout.temperature=0 samples the same answer group_size times; give a value above 0")
     if run.stage == "grpo" and run.model.lora.enabled and run.model.lora.dropout > 0:
         raise ConfigError(
-            f"model.lora.dropout={run.model.lora.dropout} makes the policy that learns another one than the policy that "
+            f"model.lora.dropout={run.model.lora.dropout} makes the policy that learns another than the policy that "
             "sampled; set it to 0 for stage=grpo"
         )
     if (

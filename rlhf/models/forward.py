@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 
-import torch
 from torch import Tensor, nn
 
 from rlhf.algorithms.logprobs import token_entropy, token_logprobs, warp_logits
 from rlhf.errors import ModelError
 from rlhf.models.architecture import body_of, has_plain_head, max_positions, score_head_of, unwrap
 from rlhf.models.head import head_logprobs, scoring_dtype
-from rlhf.models.rows import Rows, pad_rows
+from rlhf.models.layout import Layout
+from rlhf.models.packed_attention import UnsupportedAttention, attending_packed
+from rlhf.models.packing import pack
+from rlhf.models.packing_support import compute_dtype, sliding_window, why_padded
+from rlhf.models.padding import pad_rows
 from rlhf.types import PackedBatch, SamplingDistribution, TokenScores
 
 logger = logging.getLogger(__name__)
@@ -23,11 +27,12 @@ class PackedForward(nn.Module):
         forward = PackedForward(model, pad_token_id=tokenizer.pad_token_id)
         scores = forward(batch, SamplingDistribution(temperature=0.7))   # TokenScores, [B, T]
 
-    Rows are padded on the right, so no token that counts ever attends to padding, and `pad_token_id` may be any token.
-    Only positions that predict a counted answer token go through the head.
+    A batch travels as one row of real tokens, prompts shared (rlhf.models.packing). A model whose attention does not
+    allow that gets padded rows (rlhf.models.padding), with the same result. Only positions that predict a counted
+    answer token go through the head.
     """
 
-    def __init__(self, model: nn.Module, *, pad_token_id: int, chunk_tokens: int = 128):
+    def __init__(self, model: nn.Module, *, pad_token_id: int, chunk_tokens: int = 256):
         """`chunk_tokens`: positions whose [n, V] logits exist at once."""
         super().__init__()
         self.model = model
@@ -36,9 +41,14 @@ class PackedForward(nn.Module):
         self.max_positions = max_positions(model)
         self.score_head = score_head_of(model) is not None
         self.plain_head = not self.score_head and has_plain_head(model)
+        self.window = sliding_window(model)
+        name = type(unwrap(model)).__name__
         if not self.plain_head and unwrap(model).get_output_embeddings() is not None:
-            name = type(unwrap(model)).__name__
             logger.info("%s has no plain linear head: whole logits are computed, which takes more memory", name)
+        # why batches are padded, or None where they are packed
+        self.padded = why_padded(model) if self.plain_head or self.score_head else "its head reads padded rows"
+        if self.padded:
+            logger.info("%s gets padded rows, which takes more time: %s", name, self.padded)
 
     def forward(
         self,
@@ -51,40 +61,46 @@ class PackedForward(nn.Module):
 
         Raises ModelError for an answer without a prompt, a row longer than the model's context, a reward model.
         """
-        rows = self._rows(batch)
-        if (rows.prompt_lengths == 0).any():
+        self._check_lengths(batch)
+        if any(not group.prompt_ids and group.continuations for group in batch.groups):
             raise ModelError("an answer has an empty prompt: its first token has nothing to be predicted from")
-        row, column, answer_column = rows.counted_positions()
-        targets = rows.ids[row, column + 1]
         if self.plain_head:
+            layout, hidden = self._hidden(batch, whole_answers=False)
+            row, column, states, targets = layout.counted()
             head = unwrap(self.model).get_output_embeddings()
-            hidden = self._hidden(rows)[row, column]  # [N, H]
             logprobs, entropies = head_logprobs(
-                hidden, head.weight, head.bias, targets, distribution, entropy=entropy, chunk_tokens=self.chunk_tokens
+                hidden.index_select(0, states),  # [N, H]
+                head.weight,
+                head.bias,
+                targets,
+                distribution,
+                entropy=entropy,
+                chunk_tokens=self.chunk_tokens,
             )
         else:
-            logits = self._logits(rows)[row, column]  # [N, V]
+            layout = self._padded_layout(batch)
+            row, column, states, targets = layout.counted()
+            logits = self._logits(layout).index_select(0, states)  # [N, V]
             logits = warp_logits(logits.to(scoring_dtype(logits.dtype)), distribution, keep=targets)
             logprobs = token_logprobs(logits, targets)
             entropies = token_entropy(logits.detach()) if entropy else None
-        mask = rows.answer_mask
+        mask = layout.answer_mask
         return TokenScores(
-            logprobs=_scatter(logprobs, mask, row, answer_column),
+            logprobs=_scatter(logprobs, mask, row, column),
             mask=mask,
-            entropy=None if entropies is None else _scatter(entropies, mask, row, answer_column),
+            entropy=None if entropies is None else _scatter(entropies, mask, row, column),
         )
 
     def score(self, batch: PackedBatch) -> Tensor:
         """[B] outputs of a sequence-classification model with one label, read at the last real token of each row."""
-        rows = self._rows(batch)
-        last = rows.lengths - 1
-        if (last < 0).any():
+        self._check_lengths(batch)
+        if any(not group.prompt_ids and not answer.ids for group in batch.groups for answer in group.continuations):
             raise ModelError("a row to score has no tokens: neither prompt nor answer")
         if self.score_head:
-            hidden = self._hidden(rows)[torch.arange(len(last), device=last.device), last]  # [B, H]
-            outputs = score_head_of(self.model)(hidden)
+            layout, hidden = self._hidden(batch, whole_answers=True)
+            outputs = score_head_of(self.model)(hidden.index_select(0, layout.last))
         elif getattr(unwrap(self.model), "num_labels", None) and unwrap(self.model).get_output_embeddings() is None:
-            outputs = self.model(input_ids=rows.ids, attention_mask=rows.attention_mask()).logits
+            outputs = self.model(**self._padded_layout(batch, looks_both_ways=True).inputs).logits
         else:
             raise ModelError(
                 f"{type(unwrap(self.model)).__name__} is not a sequence-classification model: it has no score"
@@ -93,28 +109,54 @@ class PackedForward(nn.Module):
             raise ModelError(f"a reward model gives one number an answer; this one gives {outputs.shape[-1]}")
         return outputs.squeeze(-1).to(scoring_dtype(outputs.dtype))
 
-    def _rows(self, batch: PackedBatch) -> Rows:
-        rows = pad_rows(batch, self.pad_token_id, device=unwrap(self.model).device)
-        if self.max_positions is not None and rows.ids.shape[1] > self.max_positions:
+    def _check_lengths(self, batch: PackedBatch) -> None:
+        longest = _longest_row(batch)
+        if self.max_positions is not None and longest > self.max_positions:
             raise ModelError(
-                f"a row has {rows.ids.shape[1]} tokens, more than the model's context of {self.max_positions}; lower "
+                f"a row has {longest} tokens, more than the model's context of {self.max_positions}; lower "
                 "dataset.max_prompt_tokens, dataset.max_answer_tokens or rollout.max_new_tokens"
             )
-        return rows
 
-    def _hidden(self, rows: Rows) -> Tensor:
-        """[B, L, H]. Attention is causal and padding is on the right, so the mask need not exclude anything."""
+    def _hidden(self, batch: PackedBatch, *, whole_answers: bool) -> tuple[Layout, Tensor]:
+        """The layout and its states [rows * columns, H], after the final norm."""
         body = body_of(self.model)
-        return body(input_ids=rows.ids, attention_mask=torch.ones_like(rows.ids), use_cache=False).last_hidden_state
+        layout = self._layout(batch, whole_answers=whole_answers)
+        packed = "plan" in layout.inputs
+        try:
+            with attending_packed(body) if packed else contextlib.nullcontext():
+                hidden = body(**layout.inputs, use_cache=False).last_hidden_state
+        except UnsupportedAttention as reason:
+            logger.info("%s gets padded rows from now on: %s", type(body).__name__, reason)
+            self.padded = str(reason)
+            return self._hidden(batch, whole_answers=whole_answers)
+        return layout, hidden.flatten(0, 1)
 
-    def _logits(self, rows: Rows) -> Tensor:
-        """[B, L, V]."""
-        output = unwrap(self.model)(input_ids=rows.ids, attention_mask=torch.ones_like(rows.ids), use_cache=False)
-        if output.logits.dim() != 3:
+    def _layout(self, batch: PackedBatch, *, whole_answers: bool) -> Layout:
+        if self.padded is None and self.window is not None and _longest_row(batch) > self.window:
+            self.padded = f"rows are longer than its sliding window of {self.window} tokens"
+            logger.info("%s gets padded rows from now on: %s", type(unwrap(self.model)).__name__, self.padded)
+        if self.padded or not batch.num_answers:
+            return self._padded_layout(batch)
+        model = unwrap(self.model)
+        return pack(batch, device=model.device, dtype=compute_dtype(model), whole_answers=whole_answers)
+
+    def _padded_layout(self, batch: PackedBatch, *, looks_both_ways: bool = False) -> Layout:
+        device = unwrap(self.model).device
+        return pad_rows(batch, self.pad_token_id, device=device, looks_both_ways=looks_both_ways)
+
+    def _logits(self, layout: Layout) -> Tensor:
+        """[rows * columns, V]."""
+        logits = unwrap(self.model)(**layout.inputs, use_cache=False).logits
+        if logits.dim() != 3:
             raise ModelError(
                 f"{type(unwrap(self.model)).__name__} is not a causal language model: it has no token logits"
             )
-        return output.logits
+        return logits.flatten(0, 1)
+
+
+def _longest_row(batch: PackedBatch) -> int:
+    """Tokens of the longest prompt with one answer."""
+    return max((len(g.prompt_ids) + len(c.ids) for g in batch.groups for c in g.continuations), default=0)
 
 
 def _scatter(values: Tensor, mask: Tensor, row: Tensor, column: Tensor) -> Tensor:

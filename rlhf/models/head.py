@@ -28,12 +28,12 @@ def head_logprobs(
         targets  [N]     never removed by top-k or top-p
     Returns logprobs [N] and entropy [N] (None unless asked; no gradient), nats; float64 for a float64 model, else fp32.
     """
-    autocast = hidden.device.type
-    if torch.is_autocast_enabled(autocast):
-        precision = torch.get_autocast_dtype(autocast)
-        hidden, weight = hidden.to(precision), weight.to(precision)
-        bias = None if bias is None else bias.to(precision)
-    logprobs, entropies = _HeadLogprobs.apply(hidden, weight, bias, targets, distribution, entropy, chunk_tokens)
+    device = hidden.device.type
+    precision = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else weight.dtype
+    with torch.autocast(device, enabled=False):
+        logprobs, entropies = _HeadLogprobs.apply(
+            hidden, weight, bias, targets, distribution, precision, entropy, chunk_tokens
+        )
     return logprobs, entropies if entropy else None
 
 
@@ -42,53 +42,108 @@ def scoring_dtype(dtype: torch.dtype) -> torch.dtype:
     return torch.promote_types(dtype, torch.float32)
 
 
+BACKWARD_CHUNKS = 2
+"""Chunks that backward takes at once: it holds two tensors in the product's precision, forward also two in fp32."""
+
+
 class _HeadLogprobs(torch.autograd.Function):
-    """Chunked linear layer, warp and log-softmax; backward computes each chunk's logits once more."""
+    """Chunked linear layer, warp and log-softmax; backward computes each chunk's logits once more.
+
+    The large tensors of a chunk are allocated once and written over by the next: fresh ones would cost more time in
+    page faults than the arithmetic does.
+    """
 
     @staticmethod
-    def forward(ctx, hidden, weight, bias, targets, distribution, entropy, chunk_tokens):
-        dtype = scoring_dtype(hidden.dtype)
-        logprobs = torch.empty(len(hidden), dtype=dtype, device=hidden.device)
-        entropies = torch.empty(len(hidden) if entropy else 0, dtype=dtype, device=hidden.device)
-        for start in range(0, len(hidden), chunk_tokens):
-            part = slice(start, start + chunk_tokens)
-            log_p = _log_softmax(hidden[part], weight, bias, targets[part], distribution)
+    def forward(ctx, hidden, weight, bias, targets, distribution, precision, entropy, chunk_tokens):
+        dtype = scoring_dtype(precision)
+        product = _Linear(hidden, weight, bias, precision, chunk_tokens)
+        scores, spare = (product.like_logits(dtype) for _ in range(2))
+        logprobs = hidden.new_empty(len(hidden), dtype=dtype)
+        entropies = hidden.new_empty(len(hidden) if entropy else 0, dtype=dtype)
+        for part in product.parts():
+            logits = spare[: _length(part)].copy_(product.logits(part))
+            log_p = scores[: _length(part)]
+            torch.log_softmax(warp_logits(logits, distribution, keep=targets[part]), dim=-1, out=log_p)
             logprobs[part] = log_p.gather(-1, targets[part, None]).squeeze(-1)
             if entropy:
-                entropies[part] = torch.special.entr(log_p.exp()).sum(dim=-1)
-        ctx.save_for_backward(hidden, weight, bias, targets)
-        ctx.distribution, ctx.chunk_tokens = distribution, chunk_tokens
+                p = torch.exp(log_p, out=spare[: _length(part)])
+                if _removes(distribution):
+                    log_p.clamp_(min=torch.finfo(dtype).min)  # 0 * -inf is not 0
+                entropies[part] = -p.mul_(log_p).sum(dim=-1)
+        ctx.save_for_backward(product.hidden, product.weight, product.bias, targets, logprobs)
+        ctx.dtypes = [None if x is None else x.dtype for x in (hidden, weight, bias)]
+        ctx.distribution, ctx.precision, ctx.chunk_tokens = distribution, precision, chunk_tokens
         ctx.mark_non_differentiable(entropies)
         return logprobs, entropies
 
     @staticmethod
     @once_differentiable
     def backward(ctx, grad_logprobs, _grad_entropies):
-        hidden, weight, bias, targets = ctx.saved_tensors
+        """d logp[target] / d logits = onehot(target) - p; removed tokens have p = 0 and so no gradient.
+
+        u = p - onehot is used as it is, and -grad multiplies the smaller hidden states instead.
+        """
+        hidden, weight, bias, targets, logprobs = ctx.saved_tensors
         need_hidden, need_weight, need_bias = ctx.needs_input_grad[:3]
-        grad_hidden = torch.empty_like(hidden) if need_hidden else None
+        product = _Linear(hidden, weight, bias, ctx.precision, BACKWARD_CHUNKS * ctx.chunk_tokens)
+        grads = -grad_logprobs[:, None] / (ctx.distribution.temperature or 1.0)  # [N, 1]
+        p_minus_one = logprobs.expm1().to(ctx.precision)  # exact where the target's p is near 1
+        u_all = product.like_logits(ctx.precision)
+        grad_hidden = torch.empty_like(hidden, dtype=ctx.dtypes[0]) if need_hidden else None
         grad_weight = torch.zeros_like(weight) if need_weight else None
         grad_bias = torch.zeros_like(bias) if need_bias else None
-        temperature = ctx.distribution.temperature or 1.0
-        for start in range(0, len(hidden), ctx.chunk_tokens):
-            part = slice(start, start + ctx.chunk_tokens)
-            grad = (grad_logprobs[part] / temperature)[:, None]  # [n, 1]
-            # d logp[target] / d logits = onehot(target) - p; removed tokens have p = 0 and so no gradient
-            grad_logits = _log_softmax(hidden[part], weight, bias, targets[part], ctx.distribution).exp_()
-            grad_logits.mul_(-grad).scatter_add_(-1, targets[part, None], grad)
-            grad_logits = grad_logits.to(hidden.dtype)
+        for part in product.parts():
+            u = _softmax(product.logits(part), targets[part], ctx.distribution, out=u_all[: _length(part)])
+            u[torch.arange(len(u), device=u.device), targets[part]] = p_minus_one[part]
             if need_hidden:
-                torch.mm(grad_logits, weight, out=grad_hidden[part])
+                grad_hidden[part] = torch.mm(u, weight) * grads[part]
             if need_weight:
-                grad_weight.addmm_(grad_logits.t(), hidden[part])
+                grad_weight.addmm_(u.t(), (hidden[part] * grads[part]).to(u.dtype))
             if need_bias:
-                grad_bias += grad_logits.sum(dim=0)
-        return grad_hidden, grad_weight, grad_bias, None, None, None, None
+                grad_bias += (u * grads[part]).sum(dim=0)
+        _, weight_dtype, bias_dtype = ctx.dtypes
+        grad_weight = grad_weight.to(weight_dtype) if need_weight else None
+        grad_bias = grad_bias.to(bias_dtype) if need_bias else None
+        return grad_hidden, grad_weight, grad_bias, *(None,) * 5
 
 
-def _log_softmax(
-    hidden: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, distribution: SamplingDistribution
-) -> Tensor:
-    """[n, V] log-probabilities of the warped distribution."""
-    logits = torch.nn.functional.linear(hidden, weight, bias)
-    return warp_logits(logits.to(scoring_dtype(logits.dtype)), distribution, keep=targets).log_softmax(dim=-1)
+class _Linear:
+    """The head's product in one precision, a chunk of positions at a time."""
+
+    def __init__(self, hidden: Tensor, weight: Tensor, bias: Tensor | None, precision: torch.dtype, chunk_tokens: int):
+        self.hidden, self.weight = hidden.to(precision), weight.to(precision)
+        self.bias = None if bias is None else bias.to(precision)
+        self.chunk_tokens = chunk_tokens
+        self._logits = self.like_logits(precision)
+
+    def parts(self) -> list[slice]:
+        """The chunks of positions."""
+        count = len(self.hidden)
+        return [slice(start, min(start + self.chunk_tokens, count)) for start in range(0, count, self.chunk_tokens)]
+
+    def like_logits(self, dtype: torch.dtype) -> Tensor:
+        """An empty tensor for the logits of one chunk, [n, V]."""
+        return self.hidden.new_empty(min(self.chunk_tokens, len(self.hidden)), len(self.weight), dtype=dtype)
+
+    def logits(self, part: slice) -> Tensor:
+        """[n, V]; the next call writes over them."""
+        out = self._logits[: _length(part)]
+        if self.bias is None:
+            return torch.mm(self.hidden[part], self.weight.t(), out=out)
+        return torch.addmm(self.bias, self.hidden[part], self.weight.t(), out=out)
+
+
+def _softmax(logits: Tensor, targets: Tensor, distribution: SamplingDistribution, out: Tensor) -> Tensor:
+    """[n, V] probabilities of the warped distribution, rounded to the type of `out`."""
+    if distribution.temperature in (0.0, 1.0) and not _removes(distribution):
+        return torch.softmax(logits, dim=-1, out=out)  # a bf16 softmax sums in fp32
+    warped = warp_logits(logits.to(scoring_dtype(logits.dtype)), distribution, keep=targets)
+    return out.copy_(warped.softmax(dim=-1))
+
+
+def _removes(distribution: SamplingDistribution) -> bool:
+    return distribution.top_k > 0 or distribution.top_p < 1.0
+
+
+def _length(part: slice) -> int:
+    return part.stop - part.start

@@ -20,25 +20,31 @@ class _Unit:
         """Tokens of its longest row: prompt and continuation."""
         return len(self.group.prompt_ids) + max((len(c.ids) for c in self.group.continuations), default=0)
 
+    @property
+    def tokens(self) -> int:
+        """Tokens that are computed: the prompt once, and every continuation."""
+        return len(self.group.prompt_ids) + sum(len(c.ids) for c in self.group.continuations)
+
 
 def cut(
     batch: PackedBatch, tokens_per_microbatch: int, *, keep_groups: bool = False
 ) -> list[tuple[PackedBatch, list[int]]]:
-    """Micro-batches of at most `tokens_per_microbatch` padded tokens (rows times the longest row), longest rows first.
+    """Micro-batches of at most `tokens_per_microbatch` packed tokens (prompts once a group), longest rows first.
 
     Each comes with the answer numbers it holds, in its own order: `full[numbers] = part` puts results back. A group
     stays whole where it fits; a larger one is split by continuations, unless `keep_groups` (losses over pairs). One
-    answer, or one kept group, may exceed the budget. Groups without continuations are dropped.
+    answer, or one kept group, may exceed the budget. Groups without continuations are dropped. A model that needs
+    padded rows computes more tokens than are counted here; longest first keeps its padding small.
     """
     units = sorted(_units(batch, tokens_per_microbatch, keep_groups), key=lambda unit: -unit.row_length)
     pieces: list[list[_Unit]] = []
-    rows = width = 0
+    tokens = 0
     for unit in units:
-        if not pieces or (rows + len(unit.answers)) * width > tokens_per_microbatch:
+        if not pieces or tokens + unit.tokens > tokens_per_microbatch:
             pieces.append([])
-            rows, width = 0, unit.row_length  # sorted: the first is the longest
+            tokens = 0
         pieces[-1].append(unit)
-        rows += len(unit.answers)
+        tokens += unit.tokens
     return [
         (PackedBatch(tuple(unit.group for unit in piece)), [number for unit in piece for number in unit.answers])
         for piece in pieces
@@ -52,7 +58,7 @@ def _units(batch: PackedBatch, budget: int, keep_groups: bool) -> Iterator[_Unit
         start += len(group.continuations)
         if not unit.answers:
             continue
-        if keep_groups or len(unit.answers) * unit.row_length <= budget:
+        if keep_groups or unit.tokens <= budget:
             yield unit
         else:
             yield from _split(unit, budget)
@@ -61,11 +67,15 @@ def _units(batch: PackedBatch, budget: int, keep_groups: bool) -> Iterator[_Unit
 def _split(unit: _Unit, budget: int) -> Iterator[_Unit]:
     """Parts of one group, longest continuations first, each within the budget or a single answer."""
     continuations, prompt_ids = unit.group.continuations, unit.group.prompt_ids
-    order = sorted(range(len(continuations)), key=lambda i: -len(continuations[i].ids))
-    while order:
-        width = len(prompt_ids) + len(continuations[order[0]].ids)
-        count = max(1, budget // max(width, 1))
-        taken, order = sorted(order[:count]), order[count:]
-        yield _Unit(
-            TokenGroup(prompt_ids, tuple(continuations[i] for i in taken)), tuple(unit.answers[i] for i in taken)
-        )
+    parts: list[list[int]] = []
+    tokens = 0
+    for number in sorted(range(len(continuations)), key=lambda i: -len(continuations[i].ids)):
+        length = len(continuations[number].ids)
+        if not parts or tokens + length > budget:
+            parts.append([])
+            tokens = len(prompt_ids)
+        parts[-1].append(number)
+        tokens += length
+    for part in map(sorted, parts):
+        group = TokenGroup(prompt_ids, tuple(continuations[i] for i in part))
+        yield _Unit(group, tuple(unit.answers[i] for i in part))

@@ -11,56 +11,18 @@ from hypothesis import strategies as st
 from transformers import AutoModelForSequenceClassification
 
 from rlhf.errors import ModelError
+from rlhf.models import attention_plan, packing
 from rlhf.models.forward import PackedForward
 from rlhf.models.lora import attach_lora
 from rlhf.models.microbatches import cut
 from rlhf.types import Continuation, PackedBatch, SamplingDistribution, TokenGroup
-
-PAD = 256
-BATCH = PackedBatch(
-    (
-        TokenGroup((5, 9, 3), (Continuation((7, 8, 9, 257)), Continuation((1,)))),
-        TokenGroup((65, 66, 67, 68, 69), (Continuation((2, 3), (True, False)), Continuation((4, 4, 4)))),
-    )
-)
-
-
-def plain_logprobs(model, batch: PackedBatch, distribution=None) -> torch.Tensor:
-    """[B, T] the long way: one padded call with an attention mask, whole logits, log_softmax."""
-    rows = [(g.prompt_ids, c) for g in batch.groups for c in g.continuations]
-    length = max(len(p) + len(c.ids) for p, c in rows)
-    ids = torch.full((len(rows), length), PAD)
-    attention = torch.zeros_like(ids)
-    for i, (p, c) in enumerate(rows):
-        ids[i, : len(p) + len(c.ids)] = torch.tensor(p + c.ids)
-        attention[i, : len(p) + len(c.ids)] = 1
-    log_p = model(input_ids=ids, attention_mask=attention).logits.log_softmax(-1)
-    columns = []
-    for i, (p, c) in enumerate(rows):
-        mask = c.loss_mask or (True,) * len(c.ids)
-        values = [log_p[i, len(p) + t - 1, token] * mask[t] for t, token in enumerate(c.ids)]
-        columns.append(torch.stack(values + [log_p.new_zeros(())] * (max(len(r[1].ids) for r in rows) - len(values))))
-    return torch.stack(columns)
-
-
-def gradients(model, value: torch.Tensor) -> dict[str, torch.Tensor]:
-    model.zero_grad()
-    value.backward()
-    return {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
-
-
-def weights_like(scores: torch.Tensor) -> torch.Tensor:
-    return torch.linspace(-1, 2, scores.numel(), dtype=scores.dtype).view_as(scores)
-
-
-def assert_same_gradients(left: dict, right: dict) -> None:
-    assert left.keys() == right.keys() and left
-    for name in left:
-        torch.testing.assert_close(left[name], right[name], msg=lambda m, n=name: f"{n}: {m}")
+from tests.models.plain import BATCH, PAD, assert_same_gradients, gradients, plain_logprobs, weights_like
 
 
 @pytest.mark.parametrize("family", ["llama", "qwen2", "gpt2", "phi"])
-def test_values_and_gradients_equal_the_plain_padded_forward(tiny_model, family):
+@pytest.mark.parametrize("least_saved", [0, 10**9])
+def test_values_and_gradients_equal_the_plain_padded_forward(tiny_model, monkeypatch, family, least_saved):
+    monkeypatch.setattr(packing, "MIN_SAVED_TOKENS", least_saved)
     model = tiny_model(family, dtype=torch.float64, tie_word_embeddings=family != "phi")  # phi's head has a bias
     scores = PackedForward(model, pad_token_id=PAD, chunk_tokens=3)(BATCH)
     expected = plain_logprobs(model, BATCH)
@@ -72,7 +34,8 @@ def test_values_and_gradients_equal_the_plain_padded_forward(tiny_model, family)
     )
 
 
-def test_values_and_gradients_with_lora(tiny_model, model_config):
+def test_values_and_gradients_with_lora(tiny_model, model_config, monkeypatch):
+    monkeypatch.setattr(packing, "MIN_SAVED_TOKENS", 0)
     lora = model_config("model.lora.enabled=true", "model.lora.rank=2").lora
     model = attach_lora(tiny_model(dtype=torch.float64), lora, seed=0, task="CAUSAL_LM").double()
     with torch.no_grad():
@@ -87,12 +50,15 @@ def test_values_and_gradients_with_lora(tiny_model, model_config):
     assert_same_gradients(found, gradients(model, expected.sum()))
 
 
+@pytest.mark.parametrize("reentrant", [False, True])
 @pytest.mark.parametrize("family", ["llama", "gpt2"])
-def test_gradient_checkpointing_changes_nothing(tiny_model, family):
+def test_gradient_checkpointing_changes_nothing(tiny_model, monkeypatch, family, reentrant):
+    """The layers run again in the backward pass, when the model has its own attention back."""
+    monkeypatch.setattr(packing, "MIN_SAVED_TOKENS", 0)
     model = tiny_model(family, dtype=torch.float64).train()
     forward = PackedForward(model, pad_token_id=PAD)
     plain = gradients(model, forward(BATCH).logprobs.sum())
-    model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": reentrant})
     assert_same_gradients(gradients(model, forward(BATCH).logprobs.sum()), plain)
 
 
@@ -110,26 +76,45 @@ groups = st.builds(
 )
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.lists(groups, min_size=1, max_size=4), st.integers(1, 60))
-def test_any_cut_gives_the_same_scores_and_the_same_gradient(tiny_model, packed, budget):
-    batch = PackedBatch(tuple(packed))
-    model = tiny_model(dtype=torch.float64)
+@pytest.mark.parametrize("family", ["llama", "gpt2"])
+@pytest.mark.parametrize("way", ["prompts shared", "prompts repeated", "fused kernel", "padded"])
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(packed=st.lists(groups, min_size=1, max_size=4), budget=st.integers(1, 60), order=st.randoms())
+def test_any_cut_order_and_layout_gives_the_same_scores_and_gradient(tiny_model, family, way, packed, budget, order):
+    """Against the whole batch in padded rows, which the first test compares with transformers."""
+    model = tiny_model(family, dtype=torch.float64)
     forward = PackedForward(model, pad_token_id=PAD, chunk_tokens=4)
-    whole = forward(batch)
+    assert forward.padded is None
+    forward.padded = "the reference"
+    batch = PackedBatch(tuple(packed))
+    whole = forward(batch, entropy=True)
     weight = weights_like(whole.logprobs)
-    joined, masks = torch.zeros_like(whole.logprobs), torch.zeros_like(whole.mask)
+    forward.padded = "asked for" if way == "padded" else None
+    joined, entropies = torch.zeros_like(whole.logprobs), torch.zeros_like(whole.logprobs)
     total = torch.zeros((), dtype=torch.float64)
-    for part, numbers in cut(batch, budget):
-        scores = forward(part)
-        width = scores.logprobs.shape[1]
-        joined[numbers, :width] = scores.logprobs.detach()
-        masks[numbers, :width] = scores.mask
-        total = total + (scores.logprobs * weight[numbers, :width]).sum()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(packing, "MIN_SAVED_TOKENS", 10**9 if way == "prompts repeated" else 0)
+        patch.setattr(attention_plan, "PRODUCT_BYTES", 0 if way == "fused kernel" else 10**9)
+        for part, numbers in shuffled(cut(batch, budget), order):
+            scores = forward(part, entropy=True)
+            width = scores.logprobs.shape[1]
+            assert torch.equal(scores.mask, whole.mask[numbers, :width])
+            joined[numbers, :width], entropies[numbers, :width] = scores.logprobs.detach(), scores.entropy
+            total = total + (scores.logprobs * weight[numbers, :width]).sum()
     torch.testing.assert_close(joined, whole.logprobs)
-    assert torch.equal(masks, whole.mask) and int(whole.mask.sum()) == batch.num_loss_tokens
+    torch.testing.assert_close(entropies, whole.entropy)
+    assert int(whole.mask.sum()) == batch.num_loss_tokens
     if batch.num_loss_tokens:
         assert_same_gradients(gradients(model, total), gradients(model, (whole.logprobs * weight).sum()))
+
+
+def shuffled(parts, order):
+    """The parts in another order, and the groups of each part too."""
+    for part, numbers in order.sample(parts, len(parts)):
+        starts = torch.tensor([0, *(len(group.continuations) for group in part.groups)]).cumsum(0).tolist()
+        places = order.sample(range(len(part.groups)), len(part.groups))
+        moved = [number for i in places for number in numbers[starts[i] : starts[i + 1]]]
+        yield PackedBatch(tuple(part.groups[i] for i in places)), moved
 
 
 def test_warped_distribution_by_hand(tiny_model):
@@ -208,6 +193,10 @@ def test_bf16_autocast_scores_in_fp32_near_the_exact_values(tiny_model):
         scores = forward(BATCH).logprobs
     assert scores.dtype == torch.float32
     assert 0 < (scores - exact).abs().max() < 0.05
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        padded = PackedForward(model, pad_token_id=PAD)
+        padded.padded = "asked for"
+        assert (scores - padded(BATCH).logprobs).abs().max() < 0.05
     scores.sum().backward()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
 
@@ -226,8 +215,10 @@ def classifier(model, family: str = "llama"):
     return AutoModelForSequenceClassification.from_config(model.config).to(torch.float64)
 
 
+@pytest.mark.parametrize("least_saved", [0, 10**9])
 @pytest.mark.parametrize("family", ["llama", "qwen2", "gpt2"])
-def test_score_equals_the_sequence_classification_model(tiny_model, family):
+def test_score_equals_the_sequence_classification_model(tiny_model, monkeypatch, family, least_saved):
+    monkeypatch.setattr(packing, "MIN_SAVED_TOKENS", least_saved)
     model = classifier(tiny_model(family))
     scores = PackedForward(model, pad_token_id=PAD).score(BATCH)
     rows = [g.prompt_ids + c.ids for g in BATCH.groups for c in g.continuations]
@@ -242,6 +233,21 @@ def test_score_reads_the_last_real_token_even_if_it_is_the_padding_token(tiny_mo
     batch = PackedBatch((TokenGroup((1, 2), (Continuation((3, PAD)), Continuation((3, 4, 5, 6)))),))
     alone = model.score(model.model(torch.tensor([[1, 2, 3, PAD]])).last_hidden_state[0, -1])
     torch.testing.assert_close(PackedForward(model, pad_token_id=PAD).score(batch)[0], alone[0])
+
+
+@pytest.mark.parametrize("least_saved", [0, 10**9])
+def test_an_empty_answer_is_scored_at_its_prompt_and_an_empty_prompt_at_its_answer(
+    tiny_model, monkeypatch, least_saved
+):
+    monkeypatch.setattr(packing, "MIN_SAVED_TOKENS", least_saved)
+    model = classifier(tiny_model())
+    answers = (Continuation(()), Continuation((9,)), Continuation((9, 8)))
+    batch = PackedBatch((TokenGroup((1, 2), answers), TokenGroup((), answers[1:])))
+    expected = [model.score(model.model(torch.tensor([row])).last_hidden_state[0, -1]) for row in
+                ([1, 2], [1, 2, 9], [1, 2, 9, 8], [9], [9, 8])]  # fmt: skip
+    torch.testing.assert_close(PackedForward(model, pad_token_id=PAD).score(batch), torch.cat(expected))
+    with pytest.raises(ModelError, match="no tokens"):
+        PackedForward(model, pad_token_id=PAD).score(PackedBatch((TokenGroup((), answers),)))
 
 
 def test_scores_and_logprobs_are_not_confused(tiny_model):

@@ -17,9 +17,8 @@ def batch_of(sizes) -> PackedBatch:
     )
 
 
-def padded_tokens(part: PackedBatch) -> int:
-    rows = [len(g.prompt_ids) + len(c.ids) for g in part.groups for c in g.continuations]
-    return len(rows) * max(rows)
+def packed_tokens(part: PackedBatch) -> int:
+    return sum(len(g.prompt_ids) + sum(len(c.ids) for c in g.continuations) for g in part.groups)
 
 
 @given(lengths, st.integers(1, 80))
@@ -29,7 +28,7 @@ def test_every_answer_once_with_its_number_within_the_budget(sizes, budget):
     seen = []
     for part, numbers in cut(batch, budget):
         assert [(g.prompt_ids, c) for g in part.groups for c in g.continuations] == [answers[n] for n in numbers]
-        assert padded_tokens(part) <= budget or len(numbers) == 1
+        assert packed_tokens(part) <= budget or len(numbers) == 1
         seen += numbers
     assert sorted(seen) == list(range(batch.num_answers))
 
@@ -37,7 +36,7 @@ def test_every_answer_once_with_its_number_within_the_budget(sizes, budget):
 @given(lengths, st.integers(1, 80))
 def test_groups_that_fit_stay_whole_and_kept_groups_always(sizes, budget):
     batch = batch_of(sizes)
-    whole = {g for g in batch.groups if g.continuations and padded_tokens(PackedBatch((g,))) <= budget}
+    whole = {g for g in batch.groups if g.continuations and packed_tokens(PackedBatch((g,))) <= budget}
     assert whole <= {g for part, _ in cut(batch, budget) for g in part.groups}
     kept = [g for part, _ in cut(batch, budget, keep_groups=True) for g in part.groups]
     assert sorted(map(repr, kept)) == sorted(repr(g) for g in batch.groups if g.continuations)
@@ -46,3 +45,8 @@ def test_groups_that_fit_stay_whole_and_kept_groups_always(sizes, budget):
 def test_longest_first_so_that_like_lengths_share_a_piece():
     parts = cut(batch_of([(2, [1]), (2, [8]), (2, [1]), (2, [8])]), 20)
     assert [numbers for _, numbers in parts] == [[1, 3], [0, 2]]
+
+
+def test_a_shared_prompt_counts_once():
+    assert [numbers for _, numbers in cut(batch_of([(10, [2, 2, 2])]), 16)] == [[0, 1, 2]]
+    assert [numbers for _, numbers in cut(batch_of([(10, [2, 3, 2])]), 15)] == [[0, 1], [2]]
