@@ -49,7 +49,7 @@ demo: $(STAMP)  ## SFT, reward model, GRPO, evaluation and report with the bundl
 	$(LAUNCH) experiment=demo/reward hydra.run.dir=$(DEMO)/reward model.path=$(DEMO)/sft
 	$(LAUNCH) experiment=demo/grpo hydra.run.dir=$(DEMO)/grpo model.path=$(DEMO)/sft reward.components.learned.model=$(DEMO)/reward
 	$(LAUNCH) experiment=demo/eval hydra.run.dir=$(DEMO)/eval 'models={start: $(DEMO)/sft, grpo: $(DEMO)/grpo}'
-	$(LAUNCH) stage=report hydra.run.dir=$(DEMO)/report 'runs=[$(DEMO)/eval,$(DEMO)/grpo,$(DEMO)/reward,$(DEMO)/sft]'
+	$(LAUNCH) stage=report title=Demo hydra.run.dir=$(DEMO)/report 'runs=[$(DEMO)/eval,$(DEMO)/grpo,$(DEMO)/reward,$(DEMO)/sft]'
 	@echo "demo: the report is $(DEMO)/report/report.html"
 
 test: $(STAMP)  ## the quick tests: no network, no GPU

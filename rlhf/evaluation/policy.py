@@ -17,6 +17,7 @@ from rlhf.evaluation.models import labelled_models
 from rlhf.evaluation.scoring import answer_logprobs
 from rlhf.evaluation.statistics import bootstrap_interval, paired_difference
 from rlhf.models.loading import load_causal_lm, load_tokenizer
+from rlhf.rollout.samples import sample_rows
 from rlhf.types import Prompt, RewardScores, Rollout
 
 EVALUATION_STEP = 0
@@ -63,7 +64,7 @@ class PolicyEvaluation:
             if model is not reference[0] and _same_vocabulary(tokenizer, reference[1]):
                 values["policy/kl_ref_answer"] = self._kl(model, reference[0], tokenizer, rollouts)
             measured[label] = Measured(rollouts, values)
-            reporter.samples(None, _rows(label, rollouts, scores))
+            reporter.samples(None, sample_rows(rollouts, scores, model=[label] * len(rollouts)))
             reporter.message(f"{label}: reward {values['reward/total'].mean():.3f} over {len(rollouts)} answers")
         return self._summary(measured, reference_label)
 
@@ -127,23 +128,6 @@ def _values(rollouts: Sequence[Rollout], scores: RewardScores) -> dict[str, np.n
     values["response/length_tokens"] = np.array([len(r.answer_ids) for r in rollouts], dtype=np.float64)
     values["response/truncated_fraction"] = np.array([r.finish == "length" for r in rollouts], dtype=np.float64)
     return {name: v for name, v in values.items() if np.isfinite(v).all()}
-
-
-def _rows(label: str, rollouts: Sequence[Rollout], scores: RewardScores) -> list[dict[str, Any]]:
-    return [
-        {
-            "model": label,
-            "prompt_id": r.prompt.id,
-            "sample": r.sample,
-            "prompt": r.prompt.as_text(),
-            "answer": r.text,
-            "reward": scores.total[i],
-            "components": {name: v[i] for name, v in scores.components.items()},
-            "finish": r.finish,
-            "length_tokens": len(r.answer_ids),
-        }
-        for i, r in enumerate(rollouts)
-    ]
 
 
 def _same_vocabulary(tokenizer: Any, other: Any) -> bool:

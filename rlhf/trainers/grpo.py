@@ -15,10 +15,11 @@ from rlhf.data.order import ExampleOrder
 from rlhf.hardware import Hardware, default_hardware
 from rlhf.models.forward import PackedForward
 from rlhf.models.reference import ReferencePolicy
+from rlhf.rollout.samples import sample_rows
 from rlhf.trainers.accumulation import accumulate, micro_scores
 from rlhf.trainers.control import TrainingControl
 from rlhf.trainers.optimization import Optimization
-from rlhf.trainers.rollout_metrics import rollout_batch, rollout_metrics, sample_rows
+from rlhf.trainers.rollout_metrics import rollout_batch, rollout_metrics
 from rlhf.types import PackedBatch, Reward, Rollout, Sampler, SamplingDistribution, TokenScores
 
 EVALUATION_STEP = 0
@@ -79,7 +80,7 @@ class GRPOTrainer:
                 "data/epoch": self.order.epoch(step),
             }
             metrics = rollout_metrics(rollouts, scores, config.group_size) | update | speed
-            self.control.record(metrics, sample_rows(step, rollouts, scores, advantages.tolist()))
+            self.control.record(metrics, sample_rows(rollouts, scores, advantage=advantages.tolist()))
         return self.control.last_metrics
 
     def update(self, rollouts: Sequence[Rollout], advantages: Tensor) -> dict[str, float]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 
@@ -39,24 +38,3 @@ def rollout_metrics(rollouts: Sequence[Rollout], scores: RewardScores, group_siz
         found["reward/group_std"] = advantages.view(-1, group_size).std(dim=1, unbiased=False).mean().item()
         found["reward/no_signal_fraction"] = silent.double().mean().item()
     return found
-
-
-def sample_rows(
-    step: int, rollouts: Sequence[Rollout], scores: RewardScores, advantages: Sequence[float] | None = None
-) -> list[dict[str, Any]]:
-    """One line of samples.jsonl an answer."""
-    rows = []
-    for i, rollout in enumerate(rollouts):
-        row = {
-            "step": step,
-            "prompt_id": rollout.prompt.id,
-            "sample": rollout.sample,
-            "prompt": rollout.prompt.as_text(),
-            "answer": rollout.text,
-            "reward": scores.total[i],
-            "components": {name: values[i] for name, values in scores.components.items()},
-            "finish": rollout.finish,
-            "length_tokens": len(rollout.answer_ids),
-        }
-        rows.append(row if advantages is None else row | {"advantage": advantages[i]})
-    return rows
