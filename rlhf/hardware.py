@@ -6,7 +6,10 @@ import contextlib
 import os
 import platform
 import random
+import resource
+import sys
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -114,3 +117,16 @@ def _resolve_device(name: str) -> torch.device:
             "hardware.device=cuda, but torch sees no CUDA device; use hardware.device=auto or hardware=cpu"
         )
     return torch.device(name)
+
+
+def peak_rss_bytes() -> int:
+    """The most resident memory that this process has held.
+
+    getrusage would do, but on Linux its figure begins with that of the process that started this one."""
+    status = Path("/proc/self/status")
+    if status.is_file():
+        for line in status.read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import json
 import random
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -12,7 +14,7 @@ import torch
 
 from rlhf.config.compose import compose
 from rlhf.errors import ConfigError
-from rlhf.hardware import default_hardware, seed_everything, setup_hardware
+from rlhf.hardware import default_hardware, peak_rss_bytes, seed_everything, setup_hardware
 
 
 @pytest.fixture
@@ -62,3 +64,12 @@ def test_seeding_repeats_every_generator():
         seed_everything(3)
         draws.append((random.random(), np.random.rand(), torch.rand(1).item()))
     assert draws[0] == draws[1]
+
+
+def test_peak_memory_is_this_process_own():
+    """A child of a process that once held much memory must not report that."""
+    code = "from rlhf.hardware import peak_rss_bytes; print(peak_rss_bytes())"
+    own = int(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
+    held = np.ones(2 * own, dtype=np.uint8)  # this process now holds more than the child ever will
+    child = int(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
+    assert peak_rss_bytes() > held.nbytes and child < 1.3 * own

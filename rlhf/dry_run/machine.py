@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import resource
-import sys
 from pathlib import Path
 
 import torch
 
 from rlhf.config.sections import HardwareConfig
+from rlhf.hardware import peak_rss_bytes
 
 CUDA_CONTEXT_BYTES = 600 * 2**20  # what CUDA, cuBLAS and kernels take of a GPU before the first tensor
 CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
@@ -37,9 +36,3 @@ def baseline_bytes(device: str) -> tuple[str, str, int]:
     if device == "cuda":
         return "CUDA", "context and kernels", CUDA_CONTEXT_BYTES
     return "process", "Python, torch, the data: this process now", peak_rss_bytes()
-
-
-def peak_rss_bytes() -> int:
-    """The most memory that this process had so far."""
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

@@ -11,9 +11,7 @@ from __future__ import annotations
 
 import logging
 import math
-import resource
 import signal
-import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
@@ -24,6 +22,7 @@ from rlhf.checkpoint import Checkpointer
 from rlhf.config.resume import check_same_data, differences
 from rlhf.config.sections import CheckpointConfig, EvaluationConfig
 from rlhf.errors import ConfigError, Preempted, TripwireError
+from rlhf.hardware import peak_rss_bytes
 from rlhf.trainers.timing import StepTimer
 
 log = logging.getLogger(__name__)
@@ -241,8 +240,7 @@ def peak_memory_mb() -> float:
     """The most memory this process has held: of the GPU where there is one, else resident."""
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated() / 2**20
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # kB on Linux, bytes on macOS
-    return peak / (2**20 if sys.platform == "darwin" else 2**10)
+    return peak_rss_bytes() / 2**20
 
 
 def _due(step: int, every: int) -> bool:

@@ -25,7 +25,7 @@ TRAIN = """
 import json, sys
 from pathlib import Path
 from rlhf.config.compose import compose
-from rlhf.dry_run.machine import peak_rss_bytes
+from rlhf.hardware import peak_rss_bytes
 from rlhf.parts import Parts, build
 from rlhf.registry import TRAINERS, find
 from rlhf.tracking.run_directory import RunDirectory
