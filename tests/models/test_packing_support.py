@@ -85,11 +85,11 @@ def test_eager_models_pack_and_generate_as_before(tiny_model, tmp_path, family):
 
 
 def test_attention_dropout_drops_packed_too(tiny_model):
-    model = tiny_model(attention_dropout=0.5).train()
+    model = tiny_model(attention_dropout=0.5, dtype=torch.float64).train()
     forward = PackedForward(model, pad_token_id=PAD)
     assert forward.padded is None and not torch.equal(forward(BATCH).logprobs, forward(BATCH).logprobs)
     model.eval()
-    torch.testing.assert_close(forward(BATCH).logprobs, plain_logprobs(model, BATCH), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(forward(BATCH).logprobs, plain_logprobs(model, BATCH))
 
 
 def test_the_padded_path_gives_the_same_values_and_gradients(tiny_model):
