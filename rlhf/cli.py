@@ -23,6 +23,7 @@ from omegaconf import DictConfig
 
 from rlhf.config.compose import compose_raw
 from rlhf.config.door import open_config
+from rlhf.config.model_path import with_model_paths
 from rlhf.config.paths import config_folder
 from rlhf.config.resume import resumed_arguments
 from rlhf.config.run import RunConfig
@@ -41,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         sys.stdout.write(help_text())
         return
     try:
-        arguments = resumed_arguments(_replay_arguments(arguments))
+        arguments = with_model_paths(resumed_arguments(_replay_arguments(arguments)))
         jobs = _check(arguments)
         if any(config.dry_run for _, config in jobs):
             _dry_run(jobs)

@@ -15,6 +15,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from rlhf.config.door import open_config
+from rlhf.config.model_path import with_model_paths
 from rlhf.config.paths import config_folder
 from rlhf.config.run import RunConfig
 from rlhf.config.translate import explain_hydra
@@ -28,7 +29,7 @@ def compose(overrides: Sequence[str] = ()) -> RunConfig:
 
     Raises ConfigError with one line for anything wrong.
     """
-    return open_config(compose_raw(overrides))
+    return open_config(compose_raw(with_model_paths(overrides)))
 
 
 def compose_raw(
