@@ -93,11 +93,17 @@ def merged_copy(model: nn.Module) -> PreTrainedModel:
     return merged
 
 
+def plain_state(model: nn.Module, *, merged: bool = True) -> dict[str, Tensor]:
+    """The weights by the names of the plain model: of a peft model with its adapter added in, or (`merged` False) of
+    what lies beneath it."""
+    return _merged_state(unwrap(model), merged=merged) if hasattr(model, "peft_config") else model.state_dict()
+
+
 @torch.no_grad()
-def _merged_state(base: nn.Module) -> dict[str, Tensor]:
+def _merged_state(base: nn.Module, *, merged: bool = True) -> dict[str, Tensor]:
     state: dict[str, Tensor] = {}
     for name, module in base.named_modules():
-        if hasattr(module, "get_delta_weight"):
+        if merged and hasattr(module, "get_delta_weight"):
             weight = dequantize_module_weight(module.get_base_layer())
             delta = sum(module.get_delta_weight(adapter) for adapter in module.active_adapters)
             state[f"{name}.weight"] = (weight + delta).cpu()

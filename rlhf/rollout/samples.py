@@ -5,10 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from rlhf.types import RewardScores, Rollout
+from rlhf.types import RewardScores, Rollout, Sampler
 
 EVALUATION_STEP = 0
 """The step number that held-out answers are sampled under: the same random numbers at every evaluation."""
+
+
+def close_sampler(sampler: Sampler) -> None:
+    """End what an engine holds outside of this process (a server); most hold nothing."""
+    if hasattr(sampler, "close"):
+        sampler.close()
 
 
 def sample_rows(rollouts: Sequence[Rollout], scores: RewardScores, **columns: Sequence[Any]) -> list[dict[str, Any]]:
