@@ -31,6 +31,7 @@ class Hardware:
     threads: int  # CPU threads of one operation
     tokens_per_microbatch: int | str  # as configured: a number, or auto
     rollout_batch_size: int | str  # answers sampled at once: a number, or auto
+    rollout_device: torch.device | None = None  # of the copy of the policy that samples; None: the policy samples
     budget: TokenBudget = field(init=False, compare=False, repr=False)  # tokens that go through a model at once, now
 
     def __post_init__(self) -> None:
@@ -46,6 +47,7 @@ class Hardware:
         """JSON-able: what was resolved and what the machine is."""
         values = {name: getattr(self, name) for name in self.__dataclass_fields__ if name != "budget"}
         values |= {"device": str(self.device), "device_name": device_name(self.device)}
+        values["rollout_device"] = None if self.rollout_device is None else str(self.rollout_device)
         values |= {"bf16_products": has_bf16_products(self.device), "torch": str(torch.__version__)}
         if self.device.type == "cuda":
             values["device_memory_mb"] = torch.cuda.get_device_properties(self.device).total_memory // 2**20
@@ -81,14 +83,30 @@ def setup_hardware(config: HardwareConfig) -> Hardware:
         threads=torch.get_num_threads(),
         tokens_per_microbatch=config.tokens_per_microbatch,
         rollout_batch_size=config.rollout_batch_size,
+        rollout_device=rollout_device_of(config),
     )
+
+
+def rollout_device_of(config: HardwareConfig) -> torch.device | None:
+    """The device of hardware.rollout_device. Raises ConfigError for a GPU that this machine does not have."""
+    if config.rollout_device is None:
+        return None
+    device = torch.device(config.rollout_device)
+    found = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if device.type == "cuda" and (device.index or 0) >= found:
+        raise ConfigError(
+            f"hardware.rollout_device={device}, but torch sees {found} CUDA devices; use one of those, cpu, or null: "
+            "the policy itself samples"
+        )
+    return device
 
 
 def one_line(hardware: Hardware) -> str:
     """For the log: device, threads, and how products are computed."""
     threads = f", {hardware.threads} threads" if hardware.device.type == "cpu" else ""
     products = "bf16 products, fp32 weights" if hardware.precision == "bf16" else PRODUCTS[hardware.matmul_precision]
-    return f"{device_name(hardware.device)}{threads}: {products} (matmul_precision={hardware.matmul_precision})"
+    copied = "" if hardware.rollout_device is None else f"; a copy of the policy samples on {hardware.rollout_device}"
+    return f"{device_name(hardware.device)}{threads}: {products} (matmul_precision={hardware.matmul_precision}){copied}"
 
 
 def default_hardware() -> Hardware:

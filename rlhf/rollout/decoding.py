@@ -6,7 +6,7 @@ Answers that end leave the batch; those that wait take their place.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Protocol
@@ -24,6 +24,10 @@ COMPACT_BELOW = 0.9
 """Share of rows still going below which the others leave the batch: it costs a copy of the key-value cache."""
 REFILL_FROM = 0.25
 """Share of the batch that must be free before waiting answers enter: reading few prompts at a time is slow."""
+
+
+class Interrupted(Exception):
+    """Sampling was ended from outside: nobody wants the answers any more."""
 
 
 @dataclass
@@ -59,18 +63,28 @@ class Engine(Protocol):
 class Decoder:
     """Fills answers in, at most `batch_size` at a time."""
 
-    def __init__(self, engine: Engine, rule: StoppingRule, distribution: SamplingDistribution, batch_size: int):
-        self.engine = engine
+    def __init__(
+        self,
+        engine: Engine,
+        rule: StoppingRule,
+        distribution: SamplingDistribution,
+        batch_size: int,
+        interrupted: Callable[[], bool] = lambda: False,
+    ):
+        """`interrupted` is asked before every token."""
+        self.engine, self.interrupted = engine, interrupted
         self.rule = rule
         self.distribution = distribution
         self.batch_size = batch_size
 
     def decode(self, prompts: Sequence[tuple[int, ...]], answers: Sequence[Answer]) -> None:
-        """Sample every answer to its end. `answers` of one prompt are neighbours."""
+        """Sample every answer to its end. `answers` of one prompt are neighbours. Raises Interrupted."""
         waiting = deque(self._groups(answers))
         going: list[Answer] = []
         tokens = torch.empty(0, dtype=torch.long, device=self.engine.device)
         while waiting or going:
+            if self.interrupted():
+                raise Interrupted
             left = [row for row, answer in enumerate(going) if answer.finish is None]
             refill = bool(waiting) and self._has_room(len(waiting[0]), len(left))
             if len(left) < len(going) and (refill or len(left) < COMPACT_BELOW * len(going)):

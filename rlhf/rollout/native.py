@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -43,6 +44,9 @@ class PromptRenderer(Protocol):
 class NativeSampler:
     """Samples from a live transformers model; implements `rlhf.types.Sampler`."""
 
+    apart = False
+    """Whether `sample` may be under way while the policy learns: not from the policy's own weights."""
+
     def __init__(
         self,
         model: nn.Module,
@@ -65,6 +69,7 @@ class NativeSampler:
         if getattr(renderer, "end_id", None) is not None:  # what ends a turn of the chat template
             self.rule.eos_ids.add(int(renderer.end_id))
         self.last_stats: dict[str, float] = {"generated_tokens": 0, "prompt_tokens": 0, "seconds": 0.0}
+        self.interrupted = threading.Event()  # set by another thread: `sample` ends with Interrupted at the next token
         self._pad_token_id = tokenizer.pad_token_id or 0
         self._fitting: int | None = None  # answers at once, after more ran out of memory
         self._padded = why_not_packed(model)
@@ -99,7 +104,8 @@ class NativeSampler:
         rows = self._rows(prompt_ids)
         while True:
             with contextlib.suppress(torch.OutOfMemoryError):  # its traceback, which holds the tensors, goes with it
-                Decoder(self._engine(prompt_ids), self.rule, self.distribution, rows).decode(prompt_ids, answers)
+                engine, stopped = self._engine(prompt_ids), self.interrupted.is_set
+                Decoder(engine, self.rule, self.distribution, rows, stopped).decode(prompt_ids, answers)
                 return
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()

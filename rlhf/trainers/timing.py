@@ -20,7 +20,11 @@ class StepTimer:
         try:
             yield
         finally:
-            self.seconds[phase] = self.seconds.get(phase, 0.0) + time.perf_counter() - start
+            self.add(phase, time.perf_counter() - start)
+
+    def add(self, phase: str, seconds: float) -> None:
+        """Count seconds that were measured elsewhere."""
+        self.seconds[phase] = self.seconds.get(phase, 0.0) + seconds
 
     def metrics(self) -> dict[str, float]:
         """time/<phase>_s of this step, and time/step_s since the last call."""
