@@ -9,6 +9,9 @@ from collections.abc import Sequence
 import torch
 
 from rlhf.algorithms.advantages import no_signal
+from rlhf.config.verifiers import FROM_TEMPLATE
+from rlhf.evaluation.verifiable.held_out import right_answer_metrics
+from rlhf.evaluation.verifiable.reading import answer_reader
 from rlhf.rollout.samples import EVALUATION_STEP
 from rlhf.types import Prompt, Reward, RewardScores, Rollout, Sampler
 
@@ -34,16 +37,32 @@ def rollout_metrics(rollouts: Sequence[Rollout], scores: RewardScores, group_siz
     return found
 
 
-def held_out_answers(sampler: Sampler, prompts: Sequence[Prompt], reward: Reward) -> dict[str, float]:
-    """Rewards and lengths of one new answer to each of `prompts`, by the names that evaluations log; {} for none."""
+def sampler_metrics(sampler: Sampler) -> dict[str, float]:
+    """What the engine says of itself (sampler/canary, ...); {} for one that says nothing."""
+    metrics = getattr(sampler, "metrics", None)
+    return {} if metrics is None else metrics()
+
+
+def held_out_answers(sampler: Sampler, prompts: Sequence[Prompt], reward: Reward, samples: int = 1) -> dict[str, float]:
+    """Rewards and lengths of `samples` new answers to each of `prompts`, by the names that evaluations log; {} for no
+    prompts. Of several answers also how many are right (rlhf.evaluation.verifiable.held_out), where the reward says."""
     if not prompts:
         return {}
     sampler.update_weights()
-    rollouts = sampler.sample(prompts, 1, step=EVALUATION_STEP)
-    return held_out_rewards(rollouts, reward) | {"num_examples": len(rollouts)}
+    rollouts = sampler.sample(prompts, samples, step=EVALUATION_STEP)
+    scores = reward.score(rollouts)
+    found = _held_out(rollouts, scores) | {"num_examples": len(prompts)}
+    if samples == 1:
+        return found
+    read = answer_reader(getattr(reward, "extractor", FROM_TEMPLATE))
+    return found | right_answer_metrics(rollouts, scores, read)
 
 
 def held_out_rewards(rollouts: Sequence[Rollout], reward: Reward) -> dict[str, float]:
-    """Of one answer a prompt, under the names that evaluations log: reward_mean, response_truncated_fraction, ..."""
-    found = rollout_metrics(rollouts, reward.score(rollouts), 1)
+    """Means over answers, under the names that evaluations log: reward_mean, response_truncated_fraction, ..."""
+    return _held_out(rollouts, reward.score(rollouts))
+
+
+def _held_out(rollouts: Sequence[Rollout], scores: RewardScores) -> dict[str, float]:
+    found = rollout_metrics(rollouts, scores, 1)
     return {name.replace("/", "_"): v for name, v in found.items() if name.startswith(("reward/", "response/"))}

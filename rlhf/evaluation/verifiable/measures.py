@@ -53,8 +53,12 @@ class Graded:
 
 
 def graded(
-    rollouts: Sequence[Rollout], scores: RewardScores, read: Callable[[Rollout], Hashable | None]
-) -> Graded:  # fmt: skip
+    rollouts: Sequence[Rollout],
+    scores: RewardScores,
+    read: Callable[[Rollout], Hashable | None],
+    *,
+    asked_by: str = "suite=math",
+) -> Graded:
     """`read` gives what an answer comes to, None where nothing was found in it. Part marks are not right.
 
     Raises RewardError where the reward does not say which answers are right."""
@@ -62,10 +66,10 @@ def graded(
     if answers is None:
         names = ", ".join(scores.components) or "none"
         raise RewardError(
-            f"suite=math needs a reward whose component `answer` is 1 for right answers; this one's components: {names}"
+            f"{asked_by} needs a reward whose component `answer` is 1 for right answers; this one's components: {names}"
         )
     if bad := [value for value in answers if not 0 <= value <= 1]:
-        raise RewardError(f"suite=math: the component `answer` must lie between 0 and 1 (right); got {bad[0]}")
+        raise RewardError(f"{asked_by}: the component `answer` must lie between 0 and 1 (right); got {bad[0]}")
     votes = [RIGHT if value == 1 else _vote(read(r)) for value, r in zip(answers, rollouts, strict=True)]
     return Graded(list(rollouts), scores, votes)
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
 from typing import Any
 
 from rlhf.config.sections import EvalStageConfig
 from rlhf.config.verifiers import FROM_TEMPLATE
-from rlhf.data.templates import complete_answer
 from rlhf.evaluation.answering import Answering
 from rlhf.evaluation.models import labelled_models, reference_of
 from rlhf.evaluation.policy.export import export_answers
@@ -16,13 +14,12 @@ from rlhf.evaluation.reporter import Reporter
 from rlhf.evaluation.verifiable.console import summary_lines
 from rlhf.evaluation.verifiable.exhibits import verifiable_exhibits
 from rlhf.evaluation.verifiable.measures import Graded, graded
+from rlhf.evaluation.verifiable.reading import answer_reader
 from rlhf.evaluation.verifiable.summary import summary_of
 from rlhf.rewards.verifiers.build import check_prompts
-from rlhf.rewards.verifiers.equality import canonical
-from rlhf.rewards.verifiers.extract import EXTRACTORS
 from rlhf.rollout.samples import sample_rows
 from rlhf.tracking.files import write_json_atomic
-from rlhf.types import Prompt, Rollout
+from rlhf.types import Prompt
 
 
 class VerifiableEvaluation:
@@ -33,6 +30,7 @@ class VerifiableEvaluation:
         self.config, self.parts, self.run_config, self.seed = config, parts, parts.run_config, seed
         self.models = labelled_models(self.run_config.models, self.run_config.model.path)
         self.reference = reference_of(self.models, config.reference)
+        self.read = answer_reader(getattr(self.run_config.reward, "extractor", FROM_TEMPLATE))
         self.answering = Answering(self.models, config.answers, parts=parts)
 
     def evaluate(self, reporter: Reporter) -> dict[str, Any]:
@@ -64,7 +62,7 @@ class VerifiableEvaluation:
         respondent = self.answering.load(label, reader)
         rollouts, where = self.answering.answers(respondent, prompts, self.config.samples_per_prompt, reporter)
         scores = self.parts.reward.score(rollouts)
-        found = graded(rollouts, scores, self._read)
+        found = graded(rollouts, scores, self.read)
         columns = {"model": [label] * len(rollouts), "outcome": found.outcomes()}
         columns["reference_answer"] = [r.prompt.reference_answer for r in rollouts]
         rows = sample_rows(rollouts, scores, **columns)
@@ -72,10 +70,3 @@ class VerifiableEvaluation:
         if self.config.export:
             export_answers(self.parts.run_dir.path, self.answering.names[label], label, rows, self.config.export)
         return found, {"model": respondent.fingerprint, **where}
-
-    def _read(self, rollout: Rollout) -> Hashable | None:
-        """What an answer comes to, equal for answers that mean the same; None where nothing is found in it."""
-        asked = getattr(self.run_config.reward, "extractor", FROM_TEMPLATE)
-        name = rollout.prompt.metadata.get("extractor", "text") if asked == FROM_TEMPLATE else asked
-        answer = EXTRACTORS[name](complete_answer(rollout)).answer
-        return None if answer is None else canonical(answer)
