@@ -23,8 +23,13 @@ from rlhf.evaluation.statistics import Interval
 KL = "policy/kl_ref_answer"
 WIN_RATE = "win_rate/by_reward"
 """Share of answers that score higher by the deciding metric than the start's answer of the same number."""
-HELD_OUT = ("eval/reward_gold", "eval/reward_mean")
-"""Curves of a run that stand for the deciding metric before the end, the first that all runs have."""
+GOLD_CURVE, REWARD_CURVE = "eval/reward_gold", "eval/reward_mean"
+
+
+def held_out_curves(metric: str) -> tuple[str, ...]:
+    """Curves of a run that stand for the deciding metric before the end, the best first: its own, as evaluations log it
+    (reward/answer is eval/reward_answer there), then the gold reward, then whatever the run is rewarded for."""
+    return (f"eval/{metric.replace('/', '_')}", GOLD_CURVE, REWARD_CURVE)
 
 
 class Analysis:
@@ -42,7 +47,7 @@ class Analysis:
                 f"compare.metric={config.metric} was not evaluated. There are: {', '.join(sorted(known))}"
             )
         self.metric = config.metric
-        shared = [m for m in HELD_OUT if all(r.has(m) for r in records)]
+        shared = [m for m in held_out_curves(self.metric) if all(r.has(m) for r in records)]
         self.held_out = shared[0] if shared else None
 
     def summary(self) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from rlhf.compare.analysis import KL, Analysis
+from rlhf.compare.analysis import KL, REWARD_CURVE, Analysis
 from rlhf.compare.curves import AXIS_LABELS, band, binned, series
 from rlhf.compare.names import AXIS_WORDS, label, named
 from rlhf.compare.records import RunRecord
@@ -52,7 +52,7 @@ def budget_figures(analysis: Analysis) -> list[Figure]:
     """The held-out curve of the deciding metric over every budget axis on which runs moved."""
     if analysis.held_out is None:
         return []
-    title = label(analysis.metric) if analysis.held_out == "eval/reward_gold" else "Held-out reward"
+    title = "Held-out reward" if analysis.held_out == REWARD_CURVE else label(analysis.metric)
     found = [
         curve_figure(
             analysis,

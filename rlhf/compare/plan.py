@@ -10,11 +10,11 @@ from typing import Any
 from rlhf.compare.children import SHARED, child_config, composed_once, lacks_reward_model, overridden_keys, stage_of
 from rlhf.compare.identity import identity
 from rlhf.config.compare import COMPARABLE, EVALUATION, REWARD, START, override_list
-from rlhf.config.run import RunConfig
+from rlhf.config.run import GIVEN_ANSWERS, RunConfig
 from rlhf.errors import ConfigError
 
 SAMPLED_AT_EVALUATIONS = 32
-"""Held-out prompts that stage=dpo answers at its evaluations: as many as evaluation.limit of the others is."""
+"""Held-out prompts that dpo and sft answer at their evaluations: as many as evaluation.limit of the others is."""
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,7 @@ def _overrides_of(name: str, own: list[str], common: list[str]) -> list[str]:
     given = [*(o for o in common if overridden_keys([o])[0] not in chosen), *own]
     keys = overridden_keys(given)
     defaults = [] if "reward" in keys else ["reward=weighted"]
-    if stage == "dpo" and "trainer.sample_prompts" not in keys and "reward=none" not in given:
+    if stage in GIVEN_ANSWERS and "trainer.sample_prompts" not in keys and "reward=none" not in given:
         defaults.append(f"trainer.sample_prompts={SAMPLED_AT_EVALUATIONS}")
     return [*defaults, *given]
 

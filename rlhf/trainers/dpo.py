@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -25,16 +24,15 @@ from rlhf.hardware import Hardware, default_hardware
 from rlhf.models.forward import PackedForward
 from rlhf.models.microbatches import packed_tokens
 from rlhf.models.reference import ReferencePolicy
-from rlhf.rollout.samples import EVALUATION_STEP
-from rlhf.trainers.accumulation import Accumulation, micro_scores
+from rlhf.trainers.accumulation import Accumulation
 from rlhf.trainers.control import TrainingControl
 from rlhf.trainers.flops import forward_flops, parameters_of, training_flops
 from rlhf.trainers.optimization import Optimization
 from rlhf.trainers.pair_forward import PairForward, PairTable, pair_numbers, whole_pairs
 from rlhf.trainers.reference_cache import precomputed_logprobs
 from rlhf.trainers.reference_sync import ReferenceSync
-from rlhf.trainers.rollout_metrics import held_out_rewards
-from rlhf.types import Continuation, PackedBatch, Prompt, Reward, Sampler, SamplingDistribution, TokenGroup
+from rlhf.trainers.sampled_answers import SampledAnswers
+from rlhf.types import PackedBatch, Reward, Sampler, SamplingDistribution, TokenGroup
 
 
 class DPOTrainer:
@@ -42,9 +40,8 @@ class DPOTrainer:
 
     reference        the policy as it was, where config.needs_reference; the constructor computes what
                      config.precompute_reference asks for, from the policy as it is then
-    answer_sampler   samples from the policy, under `distribution`; needed where config.sample_prompts > 0
-    answer_reward    scores those answers; nothing is trained on it
-    answer_prompts   what is answered; None: the prompts of the held-out pairs
+    answer_sampler, answer_reward, answer_prompts, distribution
+                     of the answers that config.sample_prompts asks for (rlhf.trainers.sampled_answers)
     """
 
     def __init__(
@@ -67,16 +64,23 @@ class DPOTrainer:
     ) -> None:
         if config.needs_reference and reference is None:
             raise ConfigError("trainer.loss or trainer.sample_prompts needs a reference (rlhf.models.reference)")
-        if config.sample_prompts and answer_sampler is None:
-            raise ConfigError("trainer.sample_prompts needs a sampler; set it to 0 to sample nothing")
         self.config, self.model, self.data, self.eval_data = config, policy, pairs, eval_pairs
-        self.reference, self.sampler, self.answer_reward = reference, answer_sampler, answer_reward
-        self.answer_prompts = answer_prompts
-        self.distribution = distribution or SamplingDistribution()
+        self.reference = reference
         self.hardware, self.control = hardware or default_hardware(), control or TrainingControl()
         self.order = ExampleOrder(len(pairs.groups), config.batch_size, seed=seed, shuffle=shuffle)
         self.num_steps = config.num_steps or self.order.steps_for(config.num_epochs)
         self.forward = PackedForward(policy, pad_token_id=tokenizer.pad_token_id)
+        self.answers = SampledAnswers(
+            config.sample_prompts,
+            sampler=answer_sampler,
+            reference=reference,
+            reward=answer_reward,
+            prompts=answer_prompts,
+            held_out=eval_pairs.examples if eval_pairs is not None else (),
+            forward=self.forward,
+            distribution=distribution,
+            hardware=self.hardware,
+        )
         self.accumulate = Accumulation(policy, self.hardware)
         self.optimization = Optimization(policy, config, total_updates=self.num_steps, spent=self.control.budget_share)
         self.reward_shift = RunningMean()
@@ -191,41 +195,15 @@ class DPOTrainer:
             found["loss"] = self._loss(pairs, self._settings(batch), len(batch.groups)).item()
             found |= {_held_out_name(name): value for name, value in self._metrics(pairs, batch).items()}
             found["num_examples"] = len(batch.groups)
-            if self.config.sample_prompts:
-                asked = (
-                    distinct_prompts(self.eval_data) if self.answer_prompts is None else self.answer_prompts.examples
-                )
-                found |= self._sampled(asked[: self.config.sample_prompts])
+        found |= self.answers.evaluate()
         self.model.train()
         return found
-
-    def _sampled(self, prompts: Sequence[Prompt]) -> dict[str, float]:
-        """Of one sampled answer a prompt: KL(policy, reference) over whole answers, k1; lengths; rewards."""
-        self.sampler.update_weights()
-        rollouts = self.sampler.sample(prompts, 1, step=EVALUATION_STEP)
-        batch = PackedBatch(tuple(TokenGroup(r.prompt_ids, (Continuation(r.answer_ids),)) for r in rollouts))
-        lengths = [len(r.answer_ids) for r in rollouts]
-        ours, theirs = (
-            micro_scores(forward, batch, self.hardware, self.distribution, width=max(lengths)).double()
-            for forward in (self.forward, self.reference.scores)
-        )
-        kl = (ours - theirs).sum(dim=1).mean().item()
-        found = {"policy_kl_ref_answer": kl, "response_length_tokens": sum(lengths) / len(lengths)}
-        return found if self.answer_reward is None else found | held_out_rewards(rollouts, self.answer_reward)
 
     def _precomputed(self, data: Pairs | None) -> Tensor | None:
         """[N, 2] log-probs of the policy as it is now, where trainer.precompute_reference; nats, weighted."""
         if data is None or not data.groups or not self.config.precompute_reference:
             return None
         return precomputed_logprobs(self.forward, data, self.hardware, self.config.ld_alpha)
-
-
-def distinct_prompts(pairs: Pairs) -> list[Prompt]:
-    """The prompts of `pairs`, each text once, in order."""
-    found: dict[str, Prompt] = {}
-    for pair in pairs.examples:
-        found.setdefault(pair.prompt.as_text(), pair.prompt)
-    return list(found.values())
 
 
 def _held_out_name(name: str) -> str:

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from rlhf.compare.analysis import WIN_RATE, Analysis
+from rlhf.compare.analysis import WIN_RATE, Analysis, held_out_curves
 from rlhf.compare.exhibits import comparison_exhibits
 from rlhf.compare.findings import findings, pair_of
 from rlhf.compare.records import read_judged, read_record
@@ -49,6 +49,12 @@ def test_each_figure_has_the_interval_of_its_seeds(summary):
     assert figure["seed_high"] - figure["mean"] == pytest.approx(12.7062 * 0.03, rel=1e-4)  # t(1), s / sqrt(2) = 0.03
     assert figure["seed_low"] < figure["low"] < figure["mean"] < figure["high"] < figure["seed_high"]
     assert summary["ranking"] == ["grpo", "dpo"] and summary["start"]["reward/total"] == 0.1
+
+
+def test_the_held_out_curve_is_that_of_the_deciding_metric_where_runs_have_it(summary):
+    assert held_out_curves("reward/answer")[0] == "eval/reward_answer"
+    assert held_out_curves("reward/total")[1:] == ("eval/reward_gold", "eval/reward_mean")
+    assert summary["held_out_curve"] == "eval/reward_gold"  # no run logs eval/reward_total
 
 
 def test_answers_are_set_against_the_starts(summary):

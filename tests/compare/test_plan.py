@@ -44,6 +44,37 @@ def test_every_algorithm_has_its_own_overrides(plan):
     assert dpo.config.trainer.sample_prompts == 32  # so that its rewards and KL are measured too
 
 
+SUMS = (
+    "dataset=arithmetic", "compare.algorithms=[grpo,sft]", "compare.start=some/model", "compare.seeds=[0]",
+    "compare.common={reward: math, reward.equality: numeric}",
+)  # fmt: skip
+
+
+def test_imitating_solutions_is_a_baseline(small_config):
+    plan = make_plan(small_config(*SUMS, "compare.overrides=null", "compare.start=null"), FOLDER)
+    assert [j.name for j in plan.jobs] == ["start", "grpo-seed0", "sft-seed0"]
+    grpo, sft = (job.config for job in plan.runs)
+    assert (sft.stage, sft.trainer.sample_prompts, sft.reward.kind) == ("sft", 32, "math")
+    assert (sft.budget.kind, sft.trainer.num_steps, sft.dataset.path) == ("tokens", 100000, "arithmetic")
+    assert sft.model.path == grpo.model.path == str(FOLDER / "runs" / "start")
+    assert sft.rollout == grpo.rollout and sft.reward == grpo.reward
+    # the start is a stage=sft too, but answers nothing and measures no reward
+    assert plan.start.config.trainer.sample_prompts == 0 and plan.start.config.reward.kind == "none"
+
+
+@pytest.mark.parametrize("kind", ["trained_tokens", "flops", "seconds"])
+def test_budgets_that_sft_has(small_config, kind):
+    own = "compare.overrides={sft: {trainer.sample_prompts: 7}}"
+    plan = make_plan(small_config(*SUMS, own, "compare.algorithms=[sft]", f"compare.budget={kind}"), FOLDER)
+    assert (plan.runs[0].config.budget.kind, plan.runs[0].config.trainer.sample_prompts) == (kind, 7)
+
+
+def test_without_a_reward_nothing_is_answered(small_config):
+    own = "compare.algorithms={sft: {stage: sft, reward: none}}"
+    plan = make_plan(small_config(*SUMS[:1], *SUMS[2:4], own, "compare.overrides=null"), FOLDER)
+    assert plan.reward is None and plan.runs[0].config.trainer.sample_prompts == 0
+
+
 def test_one_stage_twice_from_a_start_that_is_there(small_config):
     config = small_config(
         "compare.algorithms={grpo: {stage: grpo}, rloo: {stage: grpo, preset: rloo, rollout.max_new_tokens: 6}}",
@@ -72,10 +103,12 @@ def test_no_reward_model_is_trained_where_none_is_asked_for(small_config):
         (["compare.overrides={grpo: {trainer.group_sise: 4}}"],
          "compare.algorithms.grpo: trainer.group_sise is not an option of stage=grpo. Did you mean"),
         (["compare.overrides={grpo: {trainer.minibatches: 3}}"], "grpo-seed0: trainer.minibatches must divide"),
-        (["compare.algorithms=[sft]", "compare.overrides=null"],
-         "compare.algorithms.sft is stage=sft, which makes no policy better"),
+        (["compare.algorithms=[explore]", "compare.overrides=null"],
+         "compare.algorithms.explore is stage=explore, which makes no policy better"),
         (["compare.algorithms=[grpo,nothing]", "compare.overrides=null"], "stage=nothing does not exist"),
         (["compare.budget=generated_tokens"], "dpo-seed0: budget.kind=generated_tokens never ends stage=dpo"),
+        (["compare.algorithms=[grpo,sft]", "compare.overrides=null", "compare.budget=generated_tokens"],
+         "sft-seed0: budget.kind=generated_tokens never ends stage=sft"),
         (["compare.start_overrides={trainer.beta: 1}"], "start: trainer.beta is not an option"),
         (["compare.overrides={grpo: ['trainer.group_size=2,4']}"], "has several values; give each a name of its own"),
     ],

@@ -161,16 +161,41 @@ def test_existing_runs_that_cannot_be_compared(small_config, four, tmp_path):
         existing_runs(small_config(f"compare.runs=[{four[0]}]"))
 
 
+def launch(*arguments):
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+    command = [sys.executable, "-m", "rlhf.cli", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=900)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_sums_with_imitation_as_a_baseline(tmp_path):
+    """GRPO, expert iteration and SFT on the solutions, in fresh processes; all have a held-out curve and a KL."""
+    keys = ("compare.overrides", "compare.common", "compare.evaluation_overrides")
+    done = launch(
+        *(o for o in SMALL if not o.startswith(keys)),
+        "dataset=arithmetic", "compare.algorithms=[grpo,expert_iteration,sft]", "compare.seeds=[0]",
+        "compare.common={reward: math, reward.equality: numeric, trainer.learning_rate: 1e-3, evaluation.limit: 4}",
+        "compare.overrides={sft: {trainer.sample_prompts: 4}}", "compare.metric=reward/answer",
+        "compare.evaluation_overrides={reward: math, reward.equality: numeric, evaluation.limit: 6}",
+        "compare.workers=2", "compare.resamples=200", f"hydra.run.dir={tmp_path / 'run'}",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr + done.stdout
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert set(summary["algorithms"]) == {"grpo", "expert_iteration", "sft"} and summary["failed"] == {}
+    assert summary["held_out_curve"] == "eval/reward_answer"  # that of compare.metric
+    assert all(found["spent"]["tokens"] >= 1000 for found in summary["algorithms"].values())
+    assert summary["algorithms"]["sft"]["spent"]["generated_tokens"] == 0
+    assert {"reward/answer", "policy/kl_ref_answer"} <= set(summary["algorithms"]["sft"]["metrics"])
+    lines = (tmp_path / "run" / "runs" / "sft-seed0" / "metrics.jsonl").read_text().splitlines()
+    assert {"eval/reward_answer", "eval/policy_kl_ref_answer"} <= set(json.loads(lines[0])) & set(json.loads(lines[-1]))
+    assert "expert_iteration − sft" in (tmp_path / "run" / "report.md").read_text()
+
+
 @pytest.mark.slow
 def test_the_whole_on_the_tiny_model(tmp_path):
     """Fresh processes, two at once: trained, evaluated, resumed, extended, and compared again as existing runs."""
     overrides = [*SMALL, "compare.workers=2", "compare.resamples=200"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
-
-    def launch(*arguments):
-        command = [sys.executable, "-m", "rlhf.cli", *arguments]
-        return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=900)
-
     first = launch(*overrides, f"hydra.run.dir={tmp_path / 'one'}")
     assert first.returncode == 0, first.stderr + first.stdout
     summary = json.loads((tmp_path / "one" / "summary.json").read_text())

@@ -14,9 +14,9 @@ from rlhf.errors import ConfigError
 from rlhf.models.forward import PackedForward
 from rlhf.models.reference import make_reference
 from rlhf.trainers.control import TrainingControl
-from rlhf.trainers.dpo import DPOTrainer, distinct_prompts
+from rlhf.trainers.dpo import DPOTrainer
 from rlhf.trainers.reference_sync import ReferenceSync
-from rlhf.types import PackedBatch, RewardScores
+from rlhf.types import PackedBatch
 
 MIXTURE = "trainer.loss={sigmoid: 0.5, bco_pair: 0.3, aot: 0.2, sft: 0.1}"
 NEEDS = {"exo_pair": ["trainer.label_smoothing=0.01"]}
@@ -244,53 +244,6 @@ def test_a_resumed_run_is_bit_by_bit_the_same(tiny, hardware, tmp_path, option):
     names = [n for n in whole if n.split("/")[0] in ("loss", "reward", "policy", "optimizer", "budget")]
     names.remove("budget/seconds")
     assert {n: resumed[n] for n in names} == {n: whole[n] for n in names}
-
-
-def test_sampled_answers_tell_how_far_the_policy_has_moved(tiny, hardware, sampler_for):
-    parts = tiny("dpo", "trainer.sample_prompts=3", "trainer.num_steps=4", "trainer.learning_rate=1e-2")
-    sampler = sampler_for(parts, max_new_tokens=6)
-    made = trainer(parts, hardware, eval_pairs=parts.pairs, answer_sampler=sampler)
-    before = made.evaluate()
-    assert before["policy_kl_ref_answer"] == pytest.approx(0.0, abs=1e-5) and before["response_length_tokens"] <= 6
-    made.train()
-    assert made.evaluate()["policy_kl_ref_answer"] > 0.01
-    assert made.model.training
-    with pytest.raises(ConfigError, match=r"trainer.sample_prompts needs a sampler"):
-        trainer(parts, hardware)
-
-
-class LengthReward:
-    """Scores an answer by its tokens, and says so."""
-
-    def score(self, rollouts):
-        lengths = [float(len(r.answer_ids)) for r in rollouts]
-        return RewardScores([2 * n for n in lengths], {"tokens": lengths})
-
-
-def test_sampled_answers_are_scored_by_a_reward_that_nothing_is_trained_on(tiny, hardware, sampler_for, monkeypatch):
-    parts = tiny("dpo", "trainer.sample_prompts=3", "trainer.num_steps=1")
-    sampler = sampler_for(parts, max_new_tokens=6)
-    made = trainer(parts, hardware, eval_pairs=parts.pairs, answer_sampler=sampler, answer_reward=LengthReward())
-    found = made.evaluate()
-    assert found["reward_tokens"] == pytest.approx(found["response_length_tokens"])
-    assert found["reward_mean"] == pytest.approx(2 * found["reward_tokens"]) and "accuracy" in found
-    asked, sample = [], sampler.sample
-
-    def note(prompts, *rest, **named):
-        asked.extend(prompts)
-        return sample(prompts, *rest, **named)
-
-    monkeypatch.setattr(sampler, "sample", note)
-    others = distinct_prompts(parts.pairs)[1:3]
-    made.answer_prompts = type("Prompts", (), {"examples": tuple(others)})()
-    made.evaluate()
-    assert asked == others  # given prompts stand in for those of the pairs
-
-
-def test_prompts_are_asked_once(tiny):
-    parts = tiny("dpo")
-    twice = replace(parts.pairs, examples=parts.pairs.examples[:3] + parts.pairs.examples[1:4])
-    assert distinct_prompts(twice) == [pair.prompt for pair in parts.pairs.examples[:4]]
 
 
 def test_a_missing_reference_is_said(tiny, hardware):
