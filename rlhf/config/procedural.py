@@ -1,5 +1,6 @@
-"""Tasks that are made rather than read: `dataset.path=arithmetic`, of this package, and `dataset.path=reasoning_gym`,
-any task of that library. Here are their options and the checks of them; rlhf.data.procedural makes the questions."""
+"""Tasks that are made rather than read: `dataset.path=arithmetic` and `comparisons`, of this package, and
+`dataset.path=reasoning_gym`, any task of that library. Here are their options and the checks of them;
+rlhf.data.procedural makes the questions."""
 
 from __future__ import annotations
 
@@ -12,11 +13,14 @@ from typing import Any
 from rlhf.config.checks import one_of
 from rlhf.errors import ConfigError
 
-ARITHMETIC, REASONING_GYM = "arithmetic", "reasoning_gym"
-GENERATED = (ARITHMETIC, REASONING_GYM)
+ARITHMETIC, REASONING_GYM, COMPARISONS = "arithmetic", "reasoning_gym", "comparisons"
+GENERATED = (ARITHMETIC, REASONING_GYM, COMPARISONS)
 """Values of dataset.path that name a generator."""
 OPERATIONS = ("+", "-", "*")
 MOST_DIGITS, MOST_TERMS = 18, 16
+ORDERS = ("longer", "positive")
+"""What makes an answer of dataset.path=comparisons the preferred one."""
+FEWEST_WORDS, MOST_WORDS = 3, 24
 SET_ELSEWHERE = {"seed": "dataset.task_seed", "size": "dataset.limit and dataset.eval_limit"}
 
 
@@ -29,6 +33,14 @@ class ArithmeticOptions:
     terms: tuple[int, int]  # fewest and most numbers in a question
 
 
+@dataclass(frozen=True)
+class ComparisonOptions:
+    """dataset.task_options of dataset.path=comparisons, checked."""
+
+    task: str  # of ORDERS
+    words: tuple[int, int]  # fewest and most of an answer
+
+
 def check_generated(
     path: str, task: str | None, options: Mapping[str, Any] | None, limits: Mapping[str, int | None], own_split: bool
 ) -> None:
@@ -39,27 +51,21 @@ def check_generated(
     """
     for key, value in limits.items():
         if value is None:
-            raise ConfigError(f"dataset.path={path} never ends: set dataset.{key}, the number of questions")
+            raise ConfigError(f"dataset.path={path} never ends: set dataset.{key}, how many examples of it to use")
     if not own_split:
         raise ConfigError(f"dataset.path={path} holds questions out by itself: leave dataset.eval_split at test")
-    if path == ARITHMETIC:
-        if task is not None:
-            raise ConfigError(f"dataset.task belongs to dataset.path={REASONING_GYM}; leave it null for {path}")
-        arithmetic_options(options)
-    else:
+    if path == REASONING_GYM:
         reasoning_gym_config(task, options)
+        return
+    if task is not None:
+        raise ConfigError(f"dataset.task belongs to dataset.path={REASONING_GYM}; leave it null for {path}")
+    check = arithmetic_options if path == ARITHMETIC else comparison_options
+    check(options)
 
 
 def arithmetic_options(options: Mapping[str, Any] | None) -> ArithmeticOptions:
     """The options of dataset.path=arithmetic. Raises ConfigError naming the key."""
-    known = [f.name for f in fields(ArithmeticOptions)]
-    options = options or {}
-    for key in options:
-        if key not in known:
-            raise ConfigError(_unknown(key, known, f"dataset.path={ARITHMETIC}"))
-    for key in known:
-        if key not in options:
-            raise ConfigError(f"dataset.task_options.{key} is missing")
+    options = _exactly(ArithmeticOptions, options, ARITHMETIC)
     operations = options["operations"]
     if not _is_list(operations) or not operations:
         raise ConfigError(
@@ -69,6 +75,19 @@ def arithmetic_options(options: Mapping[str, Any] | None) -> ArithmeticOptions:
         one_of("dataset.task_options.operations", operation, OPERATIONS)
     digits = _range("digits", options["digits"], 1, MOST_DIGITS)
     return ArithmeticOptions(tuple(operations), digits, _range("terms", options["terms"], 2, MOST_TERMS))
+
+
+def comparison_options(options: Mapping[str, Any] | None) -> ComparisonOptions:
+    """The options of dataset.path=comparisons. Raises ConfigError naming the key."""
+    options = _exactly(ComparisonOptions, options, COMPARISONS)
+    one_of("dataset.task_options.task", options["task"], ORDERS)
+    words = _range("words", options["words"], FEWEST_WORDS, MOST_WORDS)
+    if options["task"] == "longer" and words[0] == words[1]:
+        raise ConfigError(
+            f"dataset.task_options.words={list(words)} makes all answers equally long, and task=longer prefers the "
+            f"longer one: give two different numbers"
+        )
+    return ComparisonOptions(options["task"], words)
 
 
 def reasoning_gym_config(task: str | None, options: Mapping[str, Any] | None) -> type:
@@ -104,6 +123,19 @@ def reasoning_gym_config(task: str | None, options: Mapping[str, Any] | None) ->
     except (AssertionError, ValueError, TypeError) as error:
         raise ConfigError(f"dataset.task_options: {task} refuses {dict(options or {})}: {error}") from error
     return schema
+
+
+def _exactly(schema: type, options: Mapping[str, Any] | None, path: str) -> Mapping[str, Any]:
+    """`options`, which are those of `schema`, no more and no fewer. Raises ConfigError."""
+    known = [f.name for f in fields(schema)]
+    options = options or {}
+    for key in options:
+        if key not in known:
+            raise ConfigError(_unknown(key, known, f"dataset.path={path}"))
+    for key in known:
+        if key not in options:
+            raise ConfigError(f"dataset.task_options.{key} is missing")
+    return options
 
 
 def _range(key: str, value: Any, low: int, high: int) -> tuple[int, int]:

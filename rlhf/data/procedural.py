@@ -15,8 +15,16 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from rlhf.config.procedural import ARITHMETIC, ArithmeticOptions, arithmetic_options
+from rlhf.config.procedural import (
+    ARITHMETIC,
+    COMPARISONS,
+    REASONING_GYM,
+    ArithmeticOptions,
+    arithmetic_options,
+    comparison_options,
+)
 from rlhf.config.sections import DatasetConfig
+from rlhf.data.comparisons import comparison
 from rlhf.data.rows import Row
 from rlhf.errors import DataError
 
@@ -42,7 +50,8 @@ def generated_rows(config: DatasetConfig, split: Literal["train", "eval"]) -> It
 
     Raises DataError where the task has no question of that split."""
     wanted = config.limit if split == "train" else config.eval_limit
-    make = arithmetic(config) if config.path == ARITHMETIC else reasoning_gym_task(config)
+    makers = {ARITHMETIC: arithmetic, COMPARISONS: comparisons, REASONING_GYM: reasoning_gym_task}
+    make = makers[config.path](config)
     seen: set[str] = set()
     found = repeats = number = 0
     while found < wanted and repeats < PATIENCE:
@@ -78,6 +87,17 @@ def arithmetic(config: DatasetConfig) -> Callable[[int], Question]:
 
     def make(number: int) -> Question:
         return _arithmetic_question(options, random.Random(f"{config.task_seed}/{number}"))
+
+    return make
+
+
+def comparisons(config: DatasetConfig) -> Callable[[int], Question]:
+    """Pair number i of dataset.path=comparisons. A prompt comes once, and decides whether its pair is held out."""
+    options = comparison_options(config.task_options)
+
+    def make(number: int) -> Question:
+        values = comparison(options, random.Random(f"{config.task_seed}/{number}"))
+        return Question(values, values["prompt"])
 
     return make
 
