@@ -6,9 +6,11 @@
     question_answer   prompt, answer: the answer is kept as the prompt's reference answer
     messages          messages: a conversation; where its last turn is the assistant's, that is the answer
     math              a problem or question with its answer, in the shapes of MATH and GSM8K (rlhf.data.math_rows)
+    summaries         a text, two summaries of it, and which is better (rlhf.data.summaries)
 
 The formats serve other kinds than their own: prompts come from every format (each different prompt once),
-demonstrations from pairs (the chosen side), from question_answer, from messages and from math (the worked solution).
+demonstrations from pairs and summaries (the chosen side), from question_answer, from messages and from math (the
+worked solution).
 
 A prompt given as a string is what dataset.template makes of it; without one it is a user turn, unless it is an HH
 transcript (its turns) or dataset.render=verbatim (the text itself). A pair of strings without a prompt column is split
@@ -21,41 +23,21 @@ from collections.abc import Callable
 from dataclasses import fields
 from typing import Any
 
-from rlhf.config.sections import ColumnsConfig, DatasetConfig
+from rlhf.config.sections import DatasetConfig
 from rlhf.config.templates import load_template
+from rlhf.data.columns import detect_format, number_of, refuse_unknown_columns, text_of, value_of
 from rlhf.data.conversations import MalformedExample, Turns, answer_of, split_conversations, split_strings, turns_of
-from rlhf.data.math_rows import MathRow, is_math, math_row
+from rlhf.data.math_rows import MathRow, math_row
 from rlhf.data.rows import Row
 from rlhf.data.sources import Kind
+from rlhf.data.summaries import summary_row
 from rlhf.data.templates import template_metadata, templated
 from rlhf.data.transcripts import is_transcript, merge_turns, parse_transcript
 from rlhf.errors import DataError
 from rlhf.types import Demonstration, Message, PreferencePair, Prompt
 
-_DEFAULT_NAMES = ("prompt", "chosen", "rejected", "answer", "messages")
-
-
-def detect_format(values: dict[str, Any], columns: ColumnsConfig) -> str:
-    """The format of a dataset from its first row. Raises DataError naming the columns found and sought."""
-
-    def has(key: str) -> bool:
-        return getattr(columns, key) is not None and values.get(getattr(columns, key)) is not None
-
-    if has("chosen") and has("rejected"):
-        sides = (values[columns.chosen], values[columns.rejected])
-        transcripts = not has("prompt") and all(isinstance(side, str) and is_transcript(side) for side in sides)
-        return "hh_transcripts" if transcripts else "pairs"
-    if has("messages"):
-        return "messages"
-    if has("prompt"):
-        return "question_answer" if has("answer") else "prompts"
-    if is_math(values):
-        return "math"
-    raise DataError(
-        f"cannot tell the format from the columns {', '.join(map(repr, values))}. Looked for chosen and "
-        f"rejected, messages, prompt and answer, prompt, or problem and solution; name yours, such as "
-        f"dataset.columns.prompt=question"
-    )
+PAIRED = ("hh_transcripts", "pairs", "summaries")
+"""Formats whose rows are preference pairs."""
 
 
 class RowParser:
@@ -83,13 +65,13 @@ class RowParser:
         return self._parse(row, default_id if given is None else str(given))
 
     def _start(self, row: Row) -> None:
-        self._refuse_unknown_columns(row)
+        refuse_unknown_columns(row, self.columns)
         if self.format is None:
             try:
                 self.format = detect_format(row.values, self.columns)
             except DataError as error:
                 raise DataError(f"{row.origin}: {error}") from None
-        if self.kind == "pairs" and self.format not in ("hh_transcripts", "pairs"):
+        if self.kind == "pairs" and self.format not in PAIRED:
             raise DataError(
                 f"{row.origin}: format {self.format} holds no preference pairs: they need chosen and rejected"
             )
@@ -97,7 +79,7 @@ class RowParser:
             raise DataError(
                 f"{row.origin}: format prompts holds no answers to imitate; name one with dataset.columns.answer"
             )
-        if self.template is not None and self.format in ("hh_transcripts", "messages"):
+        if self.template is not None and self.format in ("hh_transcripts", "messages", "summaries"):
             raise DataError(
                 f"{row.origin}: dataset.template={self.config.template} needs rows with a question, which format "
                 f"{self.format} has not; use dataset.template=null"
@@ -105,32 +87,16 @@ class RowParser:
         makers = {"pairs": self._pair, "prompts": self._prompt, "demonstrations": self._demonstration}
         self._parse = makers[self.kind]
 
-    def _refuse_unknown_columns(self, row: Row) -> None:
-        for field in fields(self.columns):
-            name = getattr(self.columns, field.name)
-            if name is not None and name not in row.values and not (field.name == name and name in _DEFAULT_NAMES):
-                self._missing(row, name, f"dataset.columns.{field.name}={name}")
-
-    def _missing(self, row: Row, name: str, asked_by: str) -> None:
-        raise DataError(f"{row.origin}: no column {name!r} ({asked_by}); its columns: {', '.join(row.values)}")
-
     def _column(self, row: Row, name: str | None) -> Any:
-        if name is None or name not in row.values:
-            self._missing(row, str(name), f"dataset.format={self.format}")
-        return row.values[name]
+        return value_of(row, name, f"dataset.format={self.format}")
+
+    def _text(self, row: Row, name: str | None) -> str:
+        return text_of(row, name, f"dataset.format={self.format}")
 
     def _metadata(self, row: Row) -> dict[str, Any]:
         used = {getattr(self.columns, f.name) for f in fields(self.columns) if f.name != "subset"} | {self._id_column}
         found = {key: value for key, value in row.values.items() if key not in used}
         return found if self.template is None else found | template_metadata(self.template)
-
-    def _text(self, row: Row, name: str | None) -> str:
-        value = self._column(row, name)
-        if value is None:
-            return ""
-        if not isinstance(value, str):
-            raise DataError(f"{row.origin}: column {name!r} must be text; got {type(value).__name__}")
-        return value
 
     def _prompt(self, row: Row, prompt_id: str) -> Prompt:
         if self.format == "messages":
@@ -147,7 +113,7 @@ class RowParser:
         return self._pair(row, prompt_id).prompt
 
     def _demonstration(self, row: Row, prompt_id: str) -> Demonstration:
-        if self.format in ("hh_transcripts", "pairs"):
+        if self.format in PAIRED:
             pair = self._pair(row, prompt_id)
             return Demonstration(pair.prompt, pair.chosen)
         if self.format == "math":
@@ -209,9 +175,20 @@ class RowParser:
         return (Message("user", text),), ""
 
     def _pair(self, row: Row, prompt_id: str) -> PreferencePair:
+        if self.format == "summaries":
+            return self._summary_pair(row, prompt_id)
         split = self._split_transcripts if self.format == "hh_transcripts" else self._split_sides
         messages, text, answers = split(row)
-        prompt = self._checked(Prompt(prompt_id, messages, text, metadata=self._metadata(row)))
+        return self._made_pair(row, Prompt(prompt_id, messages, text, metadata=self._metadata(row)), answers)
+
+    def _summary_pair(self, row: Row, prompt_id: str) -> PreferencePair:
+        found = summary_row(row)
+        messages, text = self._question(found.request)
+        prompt = Prompt(prompt_id, messages, text, metadata=found.metadata)
+        return self._made_pair(row, prompt, (found.chosen, found.rejected))
+
+    def _made_pair(self, row: Row, prompt: Prompt, answers: tuple[str, str]) -> PreferencePair:
+        prompt = self._checked(prompt)
         subset = None if self.columns.subset is None else self._column(row, self.columns.subset)
         return PreferencePair(
             prompt,
@@ -251,13 +228,8 @@ class RowParser:
         return messages, "", answers
 
     def _margin(self, row: Row) -> float | None:
-        if self.columns.margin is None:
-            return None
-        value = self._column(row, self.columns.margin)
-        try:
-            return None if value is None else float(value)
-        except (TypeError, ValueError):
-            raise DataError(f"{row.origin}: column {self.columns.margin!r} must be a number; got {value!r}") from None
+        name = self.columns.margin
+        return None if name is None else number_of(row, name, f"dataset.format={self.format}")
 
     def _checked(self, prompt: Prompt) -> Prompt:
         if not prompt.text.strip() and not any(m.content.strip() for m in prompt.messages if m.role != "system"):

@@ -11,20 +11,27 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
+from rlhf.config.score_prompts import load_score_prompt
 from rlhf.config.sections import DatasetConfig
 from rlhf.data.formats import RowParser
+from rlhf.data.pointwise import tokenise_sides
 from rlhf.data.preparing import Example, Parsed, different_prompts, parse_rows, tokenise_all
 from rlhf.data.rendering import Renderer
 from rlhf.data.rows import Row
 from rlhf.data.rules import DataReport
 from rlhf.data.sources import BUNDLED, Kind, Split, holds_out, iter_rows
-from rlhf.data.splits import hold_out, prompt_of
+from rlhf.data.splits import SPLIT_SEED, hold_out, prompt_of
 from rlhf.errors import DataError
 from rlhf.types import Demonstration, PreferencePair, Prompt, TokenGroup
+
+Tokenise = Callable[
+    [Iterable[Parsed], Renderer, DataReport, int | None], tuple[list[Example], list[TokenGroup]]
+]  # rlhf.data.preparing.tokenise_all is one
 
 
 @dataclass(frozen=True)
@@ -39,11 +46,12 @@ class Pairs:
 
 @dataclass(frozen=True)
 class Prompts:
-    """N different prompts."""
+    """N different prompts; with dataset.score_prompt the sides of N / 2 pairs, side 0 and 1 of each in a row."""
 
     examples: tuple[Prompt, ...]  # [N]
     report: DataReport
     fingerprint: str  # sha256, as of Pairs
+    per_unit: int = 1  # so many consecutive examples stay together in every order and limit
 
 
 @dataclass(frozen=True)
@@ -68,8 +76,12 @@ def load_pairs(config: DatasetConfig, split: Split, renderer: Renderer, *, seed:
 
 
 def load_prompts(config: DatasetConfig, split: Split, renderer: Renderer, *, seed: int) -> Prompts:
-    """The different prompts of a split, from data of any format; otherwise as `load_pairs`."""
-    return _prompts(*_load(config, split, "prompts", renderer, seed))
+    """The different prompts of a split, from data of any format; otherwise as `load_pairs`.
+
+    With dataset.score_prompt: both sides of its preference pairs (rlhf.data.pointwise). Limits and the report count
+    pairs, and `seed` also decides on which side the preferred answer stands."""
+    kind: Kind = "prompts" if config.score_prompt is None else "pairs"
+    return _prompts(*_load(config, split, kind, renderer, seed, _tokenise(config, seed)), config.per_unit)
 
 
 def load_demonstrations(config: DatasetConfig, split: Split, renderer: Renderer, *, seed: int) -> Demonstrations:
@@ -91,8 +103,12 @@ def pairs_from(
 def prompts_from(
     data: Iterable[str | Mapping[str, Any] | Prompt], renderer: Renderer, *, name: str = "memory"
 ) -> Prompts:
-    """Prompts from memory: strings (a user turn each), dicts, rows of a Dataset, or Prompt; as `pairs_from`."""
-    return _prompts(*_from_memory(data, "prompts", renderer, name))
+    """Prompts from memory: strings (a user turn each), dicts, rows of a Dataset, or Prompt; as `pairs_from`.
+
+    With dataset.score_prompt: both sides of pairs, which `data` then holds."""
+    config = renderer.config
+    kind: Kind = "prompts" if config.score_prompt is None else "pairs"
+    return _prompts(*_from_memory(data, kind, renderer, name, _tokenise(config, SPLIT_SEED)), config.per_unit)
 
 
 def demonstrations_from(
@@ -103,11 +119,16 @@ def demonstrations_from(
 
 
 def _load(
-    config: DatasetConfig, split: Split, kind: Kind, renderer: Renderer, seed: int
+    config: DatasetConfig,
+    split: Split,
+    kind: Kind,
+    renderer: Renderer,
+    seed: int,
+    tokenise: Tokenise = tokenise_all,
 ) -> tuple[list[Example], list[TokenGroup], DataReport]:
     examples, report, parser = parse_split(config, split, kind, seed=seed)
     limit = config.limit if split == "train" else config.eval_limit or (config.limit if config.streaming else None)
-    return _finish(examples, renderer, report, parser, limit)
+    return _finish(examples, renderer, report, parser, limit, tokenise)
 
 
 def parse_split(
@@ -152,13 +173,13 @@ def _one_side(
 
 
 def _from_memory(
-    data: Iterable[Any], kind: Kind, renderer: Renderer, name: str
+    data: Iterable[Any], kind: Kind, renderer: Renderer, name: str, tokenise: Tokenise = tokenise_all
 ) -> tuple[list[Example], list[TokenGroup], DataReport]:
     config = renderer.config
     report = DataReport(source=name, kind=kind, split="train")
     parser = RowParser(config, kind)
     examples = parse_rows(_rows_in_memory(data, kind, config, name), parser, report, name)
-    return _finish(examples, renderer, report, parser, None)
+    return _finish(examples, renderer, report, parser, None, tokenise)
 
 
 def _rows_in_memory(data: Iterable[Any], kind: Kind, config: DatasetConfig, name: str) -> Iterator[Row | Parsed]:
@@ -175,16 +196,24 @@ def _rows_in_memory(data: Iterable[Any], kind: Kind, config: DatasetConfig, name
             raise DataError(f"{origin}: expected a dict or a {typed.__name__}; got {type(item).__name__}")
 
 
+def _tokenise(config: DatasetConfig, seed: int) -> Tokenise:
+    """How prompts are made of what was parsed: as they are, or both sides of a pair as requests for a score."""
+    if config.score_prompt is None:
+        return tokenise_all
+    return partial(tokenise_sides, score_prompt=load_score_prompt(config.score_prompt), seed=seed)
+
+
 def _finish(
     examples: Iterable[Parsed],
     renderer: Renderer,
     report: DataReport,
     parser: RowParser,
     limit: int | None,
+    tokenise: Tokenise,
 ) -> tuple[list[Example], list[TokenGroup], DataReport]:
     if report.kind == "prompts":
         examples = different_prompts(examples, report)
-    kept, groups = tokenise_all(examples, renderer, report, limit)
+    kept, groups = tokenise(examples, renderer, report, limit)
     report.format = parser.format or ""
     if not kept:
         reasons = ", ".join(f"{reason} {number}" for reason, number in report.dropped.most_common()) or "none"
@@ -209,8 +238,8 @@ def _pairs(examples: list[PreferencePair], groups: list[TokenGroup], report: Dat
     return Pairs(tuple(examples), tuple(groups), report, _fingerprint(examples, groups))
 
 
-def _prompts(examples: list[Prompt], groups: list[TokenGroup], report: DataReport) -> Prompts:
-    return Prompts(tuple(examples), report, _fingerprint(examples, groups))
+def _prompts(examples: list[Prompt], groups: list[TokenGroup], report: DataReport, per_unit: int) -> Prompts:
+    return Prompts(tuple(examples), report, _fingerprint(examples, groups), per_unit)
 
 
 def _demonstrations(examples: list[Demonstration], groups: list[TokenGroup], report: DataReport) -> Demonstrations:

@@ -63,7 +63,7 @@ def _rows_of(config: DatasetConfig, path: str, split: str, kind: Kind, *, own_fi
             )
         return _maybe_sliced(read_file(local), split)
     if local.is_dir():
-        return _read_folder(local, split)
+        return _read_folder(_folder_of_examples(local), split)
     if _looks_local(path):
         raise DataError(f"{path} does not exist.{_nearest(local)}")
     return _read_hub(config, path, split)
@@ -89,6 +89,11 @@ def _read_bundled(split: str, kind: Kind) -> Iterator[Row]:
     if name not in ("train", "test") or not file.is_file():
         raise DataError(f"the bundled dataset has no split {name!r} of {kind}; its splits are train and test")
     yield from read_file(Path(str(file)))
+
+
+def _folder_of_examples(folder: Path) -> Path:
+    """Of a run directory of stage=teacher the folder with its examples; any other folder as it is."""
+    return folder / "sft" if (folder / "teacher.jsonl").is_file() else folder
 
 
 def _read_folder(folder: Path, split: str) -> Iterator[Row]:
@@ -120,12 +125,10 @@ def _read_saved(folder: Path, split: str) -> Iterator[Row]:
 
 
 def _read_hub(config: DatasetConfig, path: str, split: str) -> Iterator[Row]:
-    import datasets
-
     name, bounds = _slice_part(split)
     asked = name if config.streaming else split  # a stream knows no slices, so they are taken here
     try:
-        data = datasets.load_dataset(path, config.subset, split=asked, streaming=config.streaming)
+        data = _load_hub(path, config.subset, split=asked, streaming=config.streaming)
     except Exception as error:  # `datasets` raises a dozen kinds, some of its own, some of its network libraries
         first = next(iter(str(error).strip().splitlines()), "")
         raise DataError(
@@ -134,6 +137,19 @@ def _read_hub(config: DatasetConfig, path: str, split: str) -> Iterator[Row]:
         ) from error
     rows = _numbered(data, f"{path}[{asked}]")
     return _maybe_sliced(rows, split) if config.streaming and bounds else rows
+
+
+def _load_hub(path: str, subset: str | None, **options: Any) -> Any:
+    """A dataset of the hub; where only a script would make it, which `datasets` no longer runs, the Parquet files that
+    the hub itself made of it: a folder for each configuration, on a branch of their own."""
+    import datasets
+
+    try:
+        return datasets.load_dataset(path, subset, **options)
+    except RuntimeError as error:
+        if "scripts are no longer supported" not in str(error):
+            raise
+        return datasets.load_dataset(path, revision="refs/convert/parquet", data_dir=subset, **options)
 
 
 def _numbered(data: Any, label: str) -> Iterator[Row]:

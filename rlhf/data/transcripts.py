@@ -8,6 +8,8 @@ from rlhf.types import Message
 
 _TURN = re.compile(r"\n\n(Human|Assistant):")
 _ROLES = {"Human": "user", "Assistant": "assistant"}
+NAMES = {role: name for name, role in _ROLES.items()}
+"""Who speaks, by the role of a turn."""
 
 
 def is_transcript(text: str) -> bool:
@@ -21,6 +23,11 @@ def parse_transcript(text: str) -> tuple[Message, ...] | None:
         return None
     pieces = _TURN.split(text)[1:]  # header, content, header, content, ...
     return tuple(Message(_ROLES[n], c.strip()) for n, c in zip(pieces[::2], pieces[1::2], strict=True))
+
+
+def transcript(turns: tuple[Message, ...]) -> str:
+    """The turns as text, an empty line between them: "Human: ...\n\nAssistant: ..."; other roles by their own names."""
+    return "\n\n".join(f"{NAMES.get(turn.role, turn.role.capitalize())}: {turn.content}" for turn in turns)
 
 
 def merge_turns(turns: tuple[Message, ...]) -> tuple[Message, ...]:

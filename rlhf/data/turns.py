@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from rlhf.data.transcripts import NAMES
 from rlhf.errors import DataError, ModelError
 from rlhf.types import Message
 
 _PROBE = "PROBE ANSWER"
-PLAIN_NAMES = {"user": "Human", "assistant": "Assistant"}
 
 
 class ChatTurns:
@@ -93,7 +93,7 @@ class PlainTurns:
     def whole_text(self, messages: Sequence[Message]) -> str:
         """The turns as text and nothing after them."""
         return "".join(
-            m.content if m.role == "system" else f"\n\n{PLAIN_NAMES.get(m.role, m.role.capitalize())}: {m.content}"
+            m.content if m.role == "system" else f"\n\n{NAMES.get(m.role, m.role.capitalize())}: {m.content}"
             for m in messages
         )
 

@@ -4,8 +4,9 @@ from dataclasses import replace
 
 import pytest
 
+from rlhf.data.columns import detect_format
 from rlhf.data.conversations import MalformedExample, split_strings
-from rlhf.data.formats import RowParser, detect_format
+from rlhf.data.formats import RowParser
 from rlhf.data.rows import Row
 from rlhf.errors import DataError
 from rlhf.types import Message

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from rlhf.config.compose import compose
-from rlhf.data.formats import RowParser, detect_format
+from rlhf.data.columns import detect_format
+from rlhf.data.formats import RowParser
 from rlhf.data.math_rows import is_math, last_box, math_row
 from rlhf.data.rows import Row, read_file
 from rlhf.errors import DataError

@@ -77,6 +77,62 @@ def test_epochs_and_steps():
     assert ExampleOrder(10, 1, seed=0).steps_for(0.3) == 3  # 0.3 * 10 is 3.0000000000000004 in some roundings
 
 
+def test_units_stay_whole_and_in_the_order_of_the_data():
+    order = ExampleOrder(6, 4, seed=0, shuffle=False, per_unit=2)
+    assert [order.batch(step) for step in range(3)] == [[0, 1, 2, 3], [4, 5, 0, 1], [2, 3, 4, 5]]
+    assert (order.epoch(3), order.steps_for(1)) == (2.0, 2)  # 12 examples of 6; 6 / 4, rounded up
+
+
+@given(
+    num_units=st.integers(1, 12),
+    units_per_batch=st.integers(1, 12),
+    per_unit=st.integers(1, 3),
+    world_size=st.integers(1, 6),
+    seed=st.integers(0, 2**40),
+    shuffle=st.booleans(),
+    step=st.integers(0, 40),
+)
+@settings(max_examples=200, deadline=None)
+def test_every_unit_is_whole_in_one_step_and_on_one_process(
+    num_units, units_per_batch, per_unit, world_size, seed, shuffle, step
+):
+    """Whatever the batch, the epoch it reaches over, the step that a run is resumed at, and the number of processes."""
+    world_size = min(world_size, units_per_batch)
+    sizes = (num_units * per_unit, units_per_batch * per_unit)
+    walked = ExampleOrder(*sizes, seed=seed, shuffle=shuffle, per_unit=per_unit)
+    for earlier in range(step):
+        walked.batch(earlier)
+    shares = [
+        ExampleOrder(*sizes, seed=seed, shuffle=shuffle, per_unit=per_unit).batch(step, rank, world_size)
+        for rank in range(world_size)
+    ]  # a fresh order each, as after a resume
+    batch = [index for share in shares for index in share]
+    assert batch == walked.batch(step)
+    units = ExampleOrder(num_units, units_per_batch, seed=seed, shuffle=shuffle).batch(step)
+    assert batch == [unit * per_unit + member for unit in units for member in range(per_unit)]
+    for share in shares:
+        starts = share[::per_unit]
+        assert all(start % per_unit == 0 for start in starts)
+        assert share == [start + member for start in starts for member in range(per_unit)]
+    lengths = [len(share) // per_unit for share in shares]
+    assert max(lengths) - min(lengths) <= 1 <= min(lengths)
+
+
+@pytest.mark.parametrize(("examples", "batch"), [(5, 4), (6, 3)])
+def test_sizes_that_cut_a_unit_are_refused(examples, batch):
+    with pytest.raises(DataError, match=f"units of 2 that stay whole; got {examples} examples, batch size {batch}"):
+        ExampleOrder(examples, batch, seed=0, per_unit=2)
+
+
+def test_a_batch_has_a_unit_for_every_process():
+    order = ExampleOrder(8, 4, seed=0, per_unit=2)
+    with pytest.raises(DataError, match="a batch of 2 whole units cannot be shared by 3 processes"):
+        order.batch(0, 0, 3)
+    for rank in (-1, 2):
+        with pytest.raises(DataError, match=f"rank {rank} is not one of 2 processes"):
+            order.batch(0, rank, 2)
+
+
 @pytest.mark.parametrize(("examples", "batch"), [(0, 1), (1, 0)])
 def test_nothing_to_order_is_refused(examples, batch):
     with pytest.raises(DataError, match=f"{examples} examples, batch size {batch}"):

@@ -159,3 +159,25 @@ def test_a_hub_dataset_that_cannot_be_loaded_is_one_line(hub, make_config, path,
     with pytest.raises(DataError, match=f"cannot load the dataset '{path}', split '{split}': ") as error:
         load_rows(make_config(path=path, train_split=split), "train", "prompts")
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+def test_a_dataset_that_a_script_made_is_read_from_the_parquet_files_of_the_hub(
+    tmp_path, monkeypatch, make_config, streaming
+):
+    repository = tmp_path / "converted"
+    for part, numbers in (("comparisons/train", [1, 2]), ("comparisons/validation", [3]), ("axis/train", [9])):
+        (repository / part).mkdir(parents=True)
+        datasets.Dataset.from_list([{"prompt": n} for n in numbers]).to_parquet(repository / part / "0000.parquet")
+    real = datasets.load_dataset
+
+    def hub(path, name=None, revision=None, **kwargs):
+        if revision is None:
+            raise RuntimeError("Dataset scripts are no longer supported, but found toy.py")
+        assert (path, name, revision) == ("acme/toy", None, "refs/convert/parquet")
+        return real(str(repository), cache_dir=str(tmp_path / "cache"), **kwargs)
+
+    monkeypatch.setattr(datasets, "load_dataset", hub)
+    config = make_config(path="acme/toy", subset="comparisons", eval_split="validation", streaming=streaming, limit=9)
+    assert [row.values for row in load_rows(config, "train", "prompts")] == [{"prompt": 1}, {"prompt": 2}]
+    assert [row.values for row in load_rows(config, "eval", "prompts")] == [{"prompt": 3}]
