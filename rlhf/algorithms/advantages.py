@@ -37,9 +37,12 @@ def answer_advantages(
     return values.reshape(-1)
 
 
-def no_signal(rewards: Tensor, group_size: int) -> Tensor:
-    """[P] True for groups whose rewards are all equal: they tell no answer from another."""
-    return equal_rows(rewards.view(-1, group_size)).squeeze(1)
+def no_signal(rewards: Tensor, group_size: int, min_spread: float = 0.0) -> Tensor:
+    """[P] True for groups that tell no answer from another: their rewards are all equal, or their largest is less than
+    `min_spread` above their smallest, in reward units."""
+    groups = rewards.view(-1, group_size)
+    spread = groups.amax(dim=1) - groups.amin(dim=1)
+    return equal_rows(groups).squeeze(1) | (spread < min_spread)
 
 
 def equal_rows(values: Tensor) -> Tensor:

@@ -88,6 +88,14 @@ def test_groups_without_signal():
     assert no_signal(torch.tensor([1.0, 0.0, 0.3, 0.1 + 0.2]), 2).tolist() == [False, True]
 
 
+def test_groups_whose_spread_is_under_a_bound_have_no_signal():
+    rewards = torch.tensor([1.0, 0.5, 0.2, 0.3, -0.3, -0.05, 2.0, 2.0], dtype=DOUBLE)  # spreads 0.5, 0.1, 0.25, 0
+    assert no_signal(rewards, 2, 0.0).tolist() == [False, False, False, True]
+    assert no_signal(rewards, 2, 0.25).tolist() == [False, True, False, True]  # a spread of the bound itself stays
+    assert no_signal(rewards, 2, 0.3).tolist() == [False, True, True, True]
+    assert no_signal(rewards, 4, 0.6).tolist() == [False, False]  # 1.0 - 0.2, 2.0 + 0.3
+
+
 def test_whitening_by_hand_sees_no_padding():
     mask = torch.tensor([[True, True, False], [True, False, False]])
     values = torch.tensor([[1.0, 3.0, float("nan")], [5.0, float("inf"), 7.0]], dtype=DOUBLE)

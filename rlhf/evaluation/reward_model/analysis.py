@@ -67,6 +67,7 @@ def analyse(scored: ScoredPairs, options: Options) -> dict[str, Any]:
     length = length_bias(scored.scores, scored.tokens, scored.clusters, **options.bootstrap)
     return {
         "path": scored.path,
+        **({"written": scored.written} if scored.written else {}),
         "metrics": headline_metrics(scored, length, options),
         "calibration": {
             "reliability": reliability(margins, confidence=options.confidence),

@@ -18,6 +18,8 @@ from rlhf.evaluation.reward_model.scored_pairs import ScoredPair, ScoredPairs
 from rlhf.tracking.files import write_json_atomic
 
 MODEL_TYPE = "Seq. Classifier"
+GENERATIVE = "Generative"
+"""The model type of one that writes its scores."""
 WITHOUT_SUBSET = "all"
 """The subset of pairs whose data name none."""
 SECTIONS: Mapping[str, Mapping[str, int]] = {
@@ -63,7 +65,11 @@ def write_rewardbench(folder: Path, scored: ScoredPairs, file_name: str, *, chat
     scores = subset_scores(scored)
     own = {name for weights in SECTIONS.values() for name in weights}
     kind = "eval-set" if set(scores) <= own else "pref-sets"
-    names = {"model": scored.label, "model_type": MODEL_TYPE, "chat_template": chat_template}
+    names = {
+        "model": scored.label,
+        "model_type": GENERATIVE if scored.written else MODEL_TYPE,
+        "chat_template": chat_template,
+    }
     for part, content in ((kind, scores), (f"{kind}-scores", example_columns(scored))):
         path = folder / "rewardbench" / part / f"{file_name}.json"
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -96,7 +96,7 @@ def common_pairs(models: Mapping[str, ScoredPairs]) -> dict[str, ScoredPairs]:
     found = {}
     for label, scored in models.items():
         by_id = {p.pair: p for p in scored.pairs}
-        found[label] = ScoredPairs(label, scored.path, tuple(by_id[pair] for pair in order))
+        found[label] = ScoredPairs(label, scored.path, tuple(by_id[pair] for pair in order), scored.written)
     return found
 
 

@@ -72,6 +72,7 @@ def _accuracy(summary: Summary) -> Section:
     )
     return Section(
         "Accuracy",
+        text=[f"{label}: {m['written']}." for label, m in summary["models"].items() if "written" in m],
         figures=[accuracy_figure(summary)],
         tables=[Table("Models and baselines", header, rows, caption), _comparisons(summary)],
     )

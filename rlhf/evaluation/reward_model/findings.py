@@ -45,6 +45,8 @@ def _lines(label: str, model: Mapping[str, Any], summary: Mapping[str, Any]) -> 
     chance, margins = model["calibration"]["chance_error"], model["margins"]["quantiles"]
     versus = next(c for c in summary["comparisons"] if c["first"] == label and c["second"] == LONGER)
     longer = summary["baselines"][LONGER]["accuracy"]
+    if "written" in model:
+        yield "scores", model["written"]
     yield "accuracy", f"{rate(metrics['accuracy'])}; chance 50%"
     yield "longer answer wins", f"{rate(longer)}; model less rule {_difference(versus)}"
     yield "log-loss", f"{number(metrics['log_loss'], 3)} nats a pair; chance 0.693"

@@ -58,6 +58,7 @@ class ScoredPairs:
     label: str
     path: str
     pairs: tuple[ScoredPair, ...]
+    written: str = ""  # how a language model wrote the scores; empty for a model with a score head
 
     @property
     def scores(self) -> np.ndarray:
@@ -128,8 +129,9 @@ def sample_rows(scored: ScoredPairs) -> list[dict[str, Any]]:
 def write_scores(path: Path, models: Sequence[ScoredPairs]) -> None:
     """scores.jsonl of all models, whole or not at all."""
     lines = [
-        dump_json({"model": scored.label, "path": scored.path, **dataclasses.asdict(pair)})
+        dump_json({"model": scored.label, "path": scored.path, **how, **dataclasses.asdict(pair)})
         for scored in models
+        for how in [{"written": scored.written} if scored.written else {}]
         for pair in scored.pairs
     ]
     write_text_atomic(path, "".join(f"{line}\n" for line in lines))
@@ -139,15 +141,16 @@ def read_scores(path: Path) -> dict[str, ScoredPairs]:
     """label -> its pairs, as `write_scores` wrote them. Raises DataError naming the line that is no scored pair."""
     if not path.is_file():
         raise DataError(f"{path} does not exist: evaluation.scores names an earlier run of suite=reward_model")
-    found: dict[str, tuple[str, list[ScoredPair]]] = {}
+    found: dict[str, tuple[str, str, list[ScoredPair]]] = {}
     for number, row in enumerate(read_jsonl(path), start=1):
         missing = [name for name in ("model", "path", *FIELDS) if name not in row]
         if missing:
             raise DataError(f"{path}:{number}: no scored pair: it lacks {', '.join(missing)}")
-        found.setdefault(str(row["model"]), (str(row["path"]), []))[1].append(_pair(row, f"{path}:{number}"))
+        about = (str(row["path"]), str(row.get("written", "")), [])
+        found.setdefault(str(row["model"]), about)[2].append(_pair(row, f"{path}:{number}"))
     if not found:
         raise DataError(f"{path} holds no scored pair")
-    return {label: ScoredPairs(label, where, tuple(pairs)) for label, (where, pairs) in found.items()}
+    return {label: ScoredPairs(label, where, tuple(pairs), how) for label, (where, how, pairs) in found.items()}
 
 
 def _pair(row: Mapping[str, Any], origin: str) -> ScoredPair:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from rlhf.data.rules import DataReport
 from rlhf.data.splits import SPLIT_SEED
 from rlhf.errors import DataError
 from rlhf.evaluation.reward_model.scored_pairs import ScoredPairs, describe_pair
+from rlhf.evaluation.reward_model.written import score_by_writing, score_prompt_to_ask
 from rlhf.hardware import Hardware
 from rlhf.models.microbatches import over_microbatches, packed_tokens
 from rlhf.types import PackedBatch, PreferencePair, TokenGroup
@@ -60,7 +61,11 @@ def read_pairs(paths: Mapping[str, str], parts: Any, limit: int) -> tuple[dict[s
 def score_model(
     label: str, path: str, reading: Reading, parts: Any, hardware: Hardware, tell: Callable[[str], None]
 ) -> ScoredPairs:
-    """`reading` scored by the reward model at `path`, which is let go afterwards."""
+    """`reading` scored by the reward model at `path`, which is let go afterwards: by its score head, or by the scores
+    that it writes."""
+    name = score_prompt_to_ask(path, parts.run_config)
+    if name is not None:
+        return _written(label, path, name, reading, parts, tell)
     start = time.monotonic()
     reward = parts.load_learned_reward(path)
     loaded = time.monotonic()
@@ -77,6 +82,21 @@ def score_model(
     )
     each = zip(reading.examples, reading.groups, scores, strict=True)
     return ScoredPairs(label, path, tuple(describe_pair(e, g, reading.renderer, s) for e, g, s in each))
+
+
+def _written(
+    label: str, path: str, name: str, reading: Reading, parts: Any, tell: Callable[[str], None]
+) -> ScoredPairs:
+    start = time.monotonic()
+    tell(f"{label}: a language model, asked for scores of {len(reading.groups)} pairs ({name})")
+    found = score_by_writing(path, name, reading.examples, reading.renderer, parts)
+    gc.collect()
+    tell(f"{label}: {found.how}; {time.monotonic() - start:.1f} s")
+    described = [
+        replace(describe_pair(e, g, reading.renderer, s), prompt_cut=bool(cut), chosen_cut=False, rejected_cut=False)
+        for e, g, s, cut in zip(reading.examples, reading.groups, found.scores, found.cut, strict=True)
+    ]
+    return ScoredPairs(label, path, tuple(described), found.how)
 
 
 @torch.no_grad()

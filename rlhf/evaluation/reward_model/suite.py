@@ -102,4 +102,4 @@ def earlier_scores(run: str, models: Any, limit: int) -> tuple[dict[str, ScoredP
         "available": available,
         "not_for_every_model": max(len(found[label].pairs) for label in labels) - available,
     }
-    return {label: ScoredPairs(label, m.path, m.pairs[:limit]) for label, m in common.items()}, counts
+    return {label: ScoredPairs(label, m.path, m.pairs[:limit], m.written) for label, m in common.items()}, counts
