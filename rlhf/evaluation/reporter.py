@@ -13,6 +13,10 @@ class Reporter(Protocol):
         """A line, or several, for the person at the console."""
         ...
 
+    def table(self, name: str, rows: Sequence[dict[str, Any]]) -> None:
+        """A table of results for trackers."""
+        ...
+
     def samples(self, step: int | None, rows: Sequence[dict[str, Any]]) -> None:
         """Lines of samples.jsonl; `step` is None for an evaluation."""
         ...

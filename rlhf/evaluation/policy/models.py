@@ -66,4 +66,4 @@ def common_prompts(
         told.append(f"{len(first) - len(common)} held-out prompts do not suit every model's tokenizer: asked of none")
     if len(common) < 2:
         raise DataError(f"{run_config.dataset.name} has {len(common)} held-out prompts; an interval needs two")
-    return tuple(common[:limit]), told
+    return tuple(common[: limit * run_config.dataset.per_unit]), told
