@@ -1,6 +1,6 @@
-"""Many comparisons at once to one server: workers, retries, a stop that loses nothing that was paid for.
+"""Many requests at once to one server: workers, retries, a stop that loses nothing that was paid for.
 
-Workers take comparisons from a queue. Whatever makes them stop (a fatal error, a limit, Ctrl-C, SIGTERM), no further
+Workers take requests from a queue. Whatever makes them stop (a fatal error, a limit, Ctrl-C, SIGTERM), no further
 request is sent, and those under way are waited for and stored.
 """
 
@@ -11,51 +11,69 @@ import random
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
 
-from rlhf.config.judges import ChatJudgeConfig
 from rlhf.errors import JudgeError, Preempted
-from rlhf.judges.cache import Reply, ReplyCache
+from rlhf.judges.cache import Reply
 from rlhf.judges.client import Failure
 from rlhf.judges.pacing import backoff
-from rlhf.judges.sending import Sender
+from rlhf.judges.sending import Messages, Sender
 from rlhf.judges.spending import Size
 from rlhf.judges.stopping import Stopped, on_sigterm
-from rlhf.judges.templates import JudgeTemplate
-from rlhf.judges.types import Comparison, Report
+from rlhf.judges.types import Report
 
 NO_REPLY = "no reply: "
 INTERRUPTED, TERMINATED = "interrupted", "SIGTERM"
 LONGEST_PAUSE_S = 600.0  # a server that asks for more is not waited for
 CLAIM_MARGIN_S = 60.0
-POLL_S = 0.2  # between looks at a comparison that another process is asking about
+POLL_S = 0.2  # between looks at a request that another process has under way
 TELL_EVERY_S = 10.0
 
 
-class Asking:
-    """One call of a chat judge: asks every comparison of `wanted` (by cache key).
+class Kept(Protocol):
+    """Where replies are kept, and who is asking for which (ReplyCache says what each does)."""
 
-    again          keys to ask although the cache has a reply
-    judge_answers  the judge is known to answer others of this call: then a comparison without a reply is no error
+    def get(self, key: str) -> Reply | None: ...
+
+    def put(self, key: str, reply: Reply) -> None: ...
+
+    def claim(self, key: str, seconds: float) -> bool: ...
+
+    def release(self, key: str) -> None: ...
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked: the messages are made when it is its turn."""
+
+    messages: Callable[[], Messages]
+    size: Callable[[], Size]
+
+
+class Asking:
+    """One call: sends every request of `wanted` (by key).
+
+    again    keys to ask although a reply is kept
+    answers  the server is known to answer others of this call: then a request without a reply is no error
 
     After `run`, `replies` and `failed` (the reason) hold each key in one of them; replies are in the cache as soon as
     they arrive. `from_others` are those that another process paid for, `retries` counts repeated attempts by reason."""
 
     def __init__(
         self,
-        config: ChatJudgeConfig,
         sender: Sender,
-        template: JudgeTemplate,
-        cache: ReplyCache,
-        wanted: Mapping[str, Comparison],
-        size: Callable[[Comparison], Size],
+        kept: Kept,
+        wanted: Mapping[str, Request],
         report: Report,
         *,
         again: frozenset[str] = frozenset(),
-        judge_answers: bool = False,
+        answers: bool = False,
     ) -> None:
-        self.config, self.sender, self.template, self.cache = config, sender, template, cache
-        self.wanted, self.size, self.report = wanted, size, report
-        self.again, self.judge_answers = again, judge_answers
+        self.config, self.sender, self.kept = sender.client.config, sender, kept
+        self.who = self.config.section
+        self.wanted, self.report = wanted, report
+        self.again, self.answers = again, answers
         self.replies: dict[str, Reply] = {}
         self.failed: dict[str, str] = {}
         self.from_others: set[str] = set()
@@ -68,7 +86,7 @@ class Asking:
         self._rng = random.Random()
 
     async def run(self) -> None:
-        """Ask. Raises JudgeError where the judge cannot be asked, Preempted after SIGTERM; Ctrl-C passes through."""
+        """Ask. Raises JudgeError where the server cannot be asked, Preempted after SIGTERM; Ctrl-C passes through."""
         number = min(self.config.concurrency, len(self._queue))
         with on_sigterm(lambda: self.interrupt(TERMINATED)):
             workers = [asyncio.ensure_future(self._work()) for _ in range(number)]
@@ -83,7 +101,7 @@ class Asking:
         if self._fatal:
             raise JudgeError(self._fatal)
         if self.stop.reason == TERMINATED:
-            raise Preempted(f"asked to stop (SIGTERM): {len(self.replies)} replies of the judge are kept")
+            raise Preempted(f"asked to stop (SIGTERM): {len(self.replies)} replies of the {self.who} are kept")
         self.failed |= dict.fromkeys(self._queue, str(self.stop.reason))
 
     def interrupt(self, reason: str) -> None:
@@ -91,12 +109,12 @@ class Asking:
         under_way = self.sender.spending.under_way
         if not self.stop and under_way:
             self.report(
-                f"judge: {reason}; waiting for {under_way} replies under way (at most {self.config.timeout_s:g} s)"
+                f"{self.who}: {reason}; waiting for {under_way} replies under way (at most {self.config.timeout_s:g} s)"
             )
         self.stop.set(reason)
 
     async def _work(self) -> None:
-        """Take comparisons until there is none left, or all is to stop."""
+        """Take requests until there is none left, or all is to stop."""
         try:
             while self._queue and not self.stop:
                 await self._take(self._queue.popleft())
@@ -108,13 +126,13 @@ class Asking:
             raise
 
     async def _take(self, key: str) -> None:
-        """Ask one comparison, unless another process does. Raises Stopped, the key then back in the queue."""
-        if not self.cache.claim(key, self._claim_s()):
+        """Send one request, unless another process does. Raises Stopped, the key then back in the queue."""
+        if not self.kept.claim(key, self._claim_s()):
             self._queue.append(key)
             await self.stop.pause(POLL_S)
             return
         try:
-            known = None if key in self.again else self.cache.get(key)
+            known = None if key in self.again else self.kept.get(key)
             if known is None:
                 await self._ask(key)
             else:  # another process has had the reply meanwhile
@@ -124,12 +142,12 @@ class Asking:
             self._queue.appendleft(key)
             raise
         finally:
-            self.cache.release(key)
+            self.kept.release(key)
 
     async def _ask(self, key: str) -> None:
         """Attempts until there is a reply or no hope of one. Raises Stopped."""
-        comparison = self.wanted[key]
-        messages, size = self.template.messages(comparison), self.size(comparison)
+        request = self.wanted[key]
+        messages, size = request.messages(), request.size()
         for attempt in range(self.config.max_retries + 1):
             try:
                 reply = await self.sender.attempt(messages, size, lambda wait: self._renew(key, wait))
@@ -138,7 +156,7 @@ class Asking:
                     self._missed(key, failure)
                     return
                 continue
-            self.cache.put(key, reply)
+            self.kept.put(key, reply)
             self.replies[key] = reply
             self._misses_in_a_row = 0
             return
@@ -161,28 +179,28 @@ class Asking:
         return True
 
     def _missed(self, key: str, failure: Failure) -> None:
-        """No reply to this comparison. A fatal failure, or many in a row without a reply, end the whole call."""
+        """No reply to this request. A fatal failure, or many in a row without a reply, end the whole call."""
         self.failed[key] = NO_REPLY + failure.reason
-        answers = self.judge_answers or bool(self.replies)
+        answers = self.answers or bool(self.replies)
         if failure.kind == "fatal":
             self._give_up(str(failure))
         if failure.kind == "refused" and answers:
-            return  # it was this comparison, too long perhaps
+            return  # it was this request, too long perhaps
         self._misses_in_a_row += 1
         if self._misses_in_a_row >= max(3, self.config.concurrency) or len(self.failed) == len(self.wanted):
             if answers:
                 self.stop.set(NO_REPLY + failure.reason)
             else:
-                self._give_up(f"{failure} ({self._misses_in_a_row} comparisons in a row)")
+                self._give_up(f"{failure} ({self._misses_in_a_row} requests in a row)")
 
     def _give_up(self, words: str) -> None:
         client, kept = self.sender.client, f"; {len(self.replies)} replies are kept" if self.replies else ""
-        self._fatal = self._fatal or f"judge {client.model} at {client.base_url}: {words}{kept}"
+        self._fatal = self._fatal or f"{self.who} {client.model} at {client.base_url}: {words}{kept}"
         self.stop.set("fatal")
 
     def _renew(self, key: str, wait_s: float) -> None:
         """Keep the claim for an attempt that begins in `wait_s` seconds."""
-        self.cache.claim(key, wait_s + self._claim_s())
+        self.kept.claim(key, wait_s + self._claim_s())
 
     def _claim_s(self) -> float:
         """Longer than one attempt takes."""
@@ -195,8 +213,8 @@ class Asking:
             return
         self._told = now
         if trouble:
-            self.report(f"judge: {trouble}")
+            self.report(f"{self.who}: {trouble}")
         done = len(self.replies) + len(self.failed)
         left = (now - self._started) / done * (len(self.wanted) - done) if done else None
         ahead = f", about {left:.0f} s left" if left else ""
-        self.report(f"judge: {done} of {len(self.wanted)} done, {self.sender.spending.words()}{ahead}")
+        self.report(f"{self.who}: {done} of {len(self.wanted)} done, {self.sender.spending.words()}{ahead}")

@@ -1,4 +1,4 @@
-"""Replies of judges in an SQLite file: stored the moment they arrive, so that nothing is paid for twice.
+"""Replies of chat models in an SQLite file: stored the moment they arrive, so that nothing is paid for twice.
 
 Several processes may use one file. A process that is about to ask *claims* the comparison first; another that wants the
 same one waits for the reply instead of paying for a second. A claim ends when its process does.
@@ -32,7 +32,7 @@ CREATE TABLE IF NOT EXISTS claims (key TEXT PRIMARY KEY, host TEXT NOT NULL, pid
 
 @dataclass(frozen=True)
 class Reply:
-    """What a server said to one request. The verdict is read from `text` whenever it is needed."""
+    """What a server said to one request. What it means is read from `text` whenever it is needed."""
 
     text: str | None
     finish_reason: str | None
@@ -49,17 +49,18 @@ def cache_key(parts: Mapping[str, Any]) -> str:
 
 
 class ReplyCache:
-    """The replies in one file. Raises JudgeError naming the file for whatever SQLite cannot do with it."""
+    """The replies in one file. Raises JudgeError naming the file, as the configuration's `key`, for whatever SQLite
+    cannot do with it."""
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = Path(path).expanduser()
+    def __init__(self, path: str | os.PathLike[str], *, key: str = "judge.cache") -> None:
+        self.path, self.named = Path(path).expanduser(), f"{key}={path}"
         self.host, self.pid = socket.gethostname(), os.getpid()
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._replies = self._connect("FULL")  # on disk when a statement returns
             self._claims = self._connect("NORMAL")  # a claim need not outlive the machine
         except (OSError, sqlite3.Error) as error:
-            raise JudgeError(f"judge.cache={path} cannot be used: {error}") from error
+            raise JudgeError(f"{self.named} cannot be used: {error}") from error
 
     def _connect(self, synchronous: str) -> sqlite3.Connection:
         """A connection whose every statement is a transaction. Raises JudgeError for a file of another version."""
@@ -68,7 +69,7 @@ class ReplyCache:
         db.execute(f"PRAGMA synchronous={synchronous}")
         version = db.execute("PRAGMA user_version").fetchone()[0]
         if version not in (0, FORMAT_VERSION):
-            raise JudgeError(f"judge.cache={self.path} is of another version ({version}); name another file")
+            raise JudgeError(f"{self.named} is of another version ({version}); name another file")
         db.executescript(_TABLES)
         if version == 0:
             db.execute(f"PRAGMA user_version={FORMAT_VERSION}")
@@ -138,7 +139,7 @@ class ReplyCache:
         try:
             return db.execute(statement, values)
         except sqlite3.Error as error:
-            raise JudgeError(f"judge.cache={self.path}: {error}") from error
+            raise JudgeError(f"{self.named}: {error}") from error
 
 
 def _alive(pid: int) -> bool:

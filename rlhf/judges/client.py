@@ -15,19 +15,12 @@ from urllib.parse import urlsplit
 import openai
 from openai.types.chat import ChatCompletion
 
-from rlhf.config.judges import ChatJudgeConfig
-from rlhf.judges.parsing import REFUSAL, SCHEMA
+from rlhf.config.endpoints import EndpointConfig
+from rlhf.judges.reading import REFUSAL, ReplySchema
 from rlhf.judges.types import sound
 
 KEYLESS = "none"  # the client insists on a key; servers on one's own machine do not
 LONGEST_MESSAGE = 300  # characters of a server's error that are shown
-
-FORMATS: Mapping[str, Any] = {
-    "json_schema": {"type": "json_schema", "json_schema": {"name": "verdict", "strict": True, "schema": SCHEMA}},
-    "json_object": {"type": "json_object"},
-    "text": None,
-}
-"""What is sent as response_format."""
 
 
 class Failure(Exception):
@@ -66,8 +59,10 @@ class Answer:
 class ChatClient:
     """Sends one conversation at a time to `base_url`. Use as an async context manager, inside one event loop."""
 
-    def __init__(self, config: ChatJudgeConfig, *, model: str, base_url: str, api_key: str | None) -> None:
-        self.config, self.model, self.base_url, self._key = config, model, base_url, api_key
+    def __init__(
+        self, config: EndpointConfig, schema: ReplySchema, *, model: str, base_url: str, api_key: str | None
+    ) -> None:
+        self.config, self.schema, self.model, self.base_url, self._key = config, schema, model, base_url, api_key
         direct = openai.DefaultAsyncHttpxClient(trust_env=False) if on_loopback(base_url) else None
         self._client = openai.AsyncOpenAI(
             api_key=api_key or KEYLESS,
@@ -106,8 +101,9 @@ class ChatClient:
         request: dict[str, Any] = {"model": self.model, "messages": list(messages), c.max_tokens_name: c.max_tokens}
         if c.temperature is not None:
             request["temperature"] = c.temperature
-        if FORMATS[response_format] is not None:
-            request["response_format"] = FORMATS[response_format]
+        form = self.schema.response_format(response_format)
+        if form is not None:
+            request["response_format"] = form
         return request | {"extra_body": c.extra_body or None}
 
     def _read(self, reply: Any) -> Answer:

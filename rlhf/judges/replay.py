@@ -34,7 +34,7 @@ class ReplayJudge:
 
     def estimate(self, comparisons: Sequence[Comparison]) -> CostEstimate:
         """No calls."""
-        return CostEstimate(len(comparisons), 0, 0, 0, 0.0, 0.0)
+        return CostEstimate(0, 0, 0, 0.0, 0.0, len(comparisons))
 
     def compare(self, comparisons: Sequence[Comparison], *, report: Report | None = None) -> list[Verdict]:
         """The recorded verdicts. Raises JudgeError where one is not in the file."""

@@ -25,7 +25,7 @@ class RewardJudge:
 
     def estimate(self, comparisons: Sequence[Comparison]) -> CostEstimate:
         """No calls."""
-        return CostEstimate(len(comparisons), 0, 0, 0, 0.0, 0.0)
+        return CostEstimate(0, 0, 0, 0.0, 0.0, len(comparisons))
 
     def compare(self, comparisons: Sequence[Comparison], *, report: Report | None = None) -> list[Verdict]:
         """One verdict a comparison. Raises what the reward raises."""

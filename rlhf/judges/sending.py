@@ -1,4 +1,4 @@
-"""One attempt at one comparison: at its time, within the limits, in the strictest format that the server takes."""
+"""One attempt at one request: at its time, within the limits, in the strictest format that the server takes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
 
-from rlhf.config.judges import RESPONSE_FORMATS
+from rlhf.config.endpoints import RESPONSE_FORMATS
 from rlhf.judges.cache import Reply
 from rlhf.judges.client import ChatClient, Failure
 from rlhf.judges.pacing import Pacer
@@ -80,7 +80,8 @@ class Sender:
             self.formats.decided = True
             if self.formats.refused:
                 refused = ", ".join(self.formats.refused)
-                self.report(f"judge: the server refuses response_format {refused}; using {self.formats.current}")
+                who = self.client.config.section
+                self.report(f"{who}: the server refuses response_format {refused}; using {self.formats.current}")
             return reply
 
     async def _send(self, messages: Messages, size: Size, waiting: Callable[[float], None]) -> Reply:

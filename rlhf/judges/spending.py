@@ -1,14 +1,13 @@
-"""What a judge may cost, and what it has: limits that hold even if everything under way turns out as dear as it can."""
+"""What a chat model may cost, and has: limits that hold even if everything under way turns out as dear as it can."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from rlhf.config.judges import Price
+from rlhf.config.endpoints import Price
 
 EXPECTED_BYTES_PER_TOKEN = 4
-EXPECTED_OUTPUT_TOKENS = 80  # a reason of one or two sentences and the verdict
 TOKENS_PER_MESSAGE = 16  # roles and marks around a message, at most
 TOKENS_PER_REQUEST = 256  # what a server adds by itself, at most: the schema of the reply, its own instructions
 
@@ -25,12 +24,12 @@ class Size:
     most_output: int
 
 
-def size_of(messages: Sequence[Mapping[str, str]], max_tokens: int) -> Size:
-    """Expected are four bytes a token; at the very most every byte is one, which no byte-level tokenizer exceeds."""
+def size_of(messages: Sequence[Mapping[str, str]], max_tokens: int, expected_output: int) -> Size:
+    """Input is expected to take four bytes a token, and at the very most one: no byte-level tokenizer takes more."""
     length = sum(len(m["content"].encode("utf-8", "replace")) for m in messages)
     around = len(messages) * TOKENS_PER_MESSAGE + TOKENS_PER_REQUEST
     expected = -(-length // EXPECTED_BYTES_PER_TOKEN) + len(messages) * 4
-    return Size(expected, length + around, min(EXPECTED_OUTPUT_TOKENS, max_tokens), max_tokens)
+    return Size(expected, length + around, min(expected_output, max_tokens), max_tokens)
 
 
 @dataclass(frozen=True)

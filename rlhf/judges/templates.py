@@ -8,6 +8,7 @@ to the one who wrote the answers, so that no answer can end its own section. `$$
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from string import Template
@@ -55,31 +56,41 @@ def load_template(name: str) -> JudgeTemplate:
     """The template called `name` in conf/judge/templates, or the file at that path.
 
     Raises ConfigError for a file that is not there, or lacks a part or a placeholder, or has an unknown one."""
-    folder = config_folder("conf") / "judge" / "templates"
+    return JudgeTemplate(*read_template("judge", name, "comparison", required=REQUIRED, offered=OFFERED))
+
+
+def read_template(
+    section: str, name: str, question: str, *, required: Set[str], offered: Set[str]
+) -> tuple[str, str, str]:
+    """(name, instructions, question) of the template called `name` in conf/<section>/templates, or at that path;
+    `question` is what its second part is, for errors.
+
+    Raises ConfigError as `load_template`."""
+    folder = config_folder("conf") / section / "templates"
     path = folder / f"{name}.txt" if (folder / f"{name}.txt").is_file() else Path(name)
     if not path.is_file():
         names = ", ".join(sorted(p.stem for p in folder.glob("*.txt")))
-        raise ConfigError(f"judge.template={name} is neither a file nor one of {names}")
+        raise ConfigError(f"{section}.template={name} is neither a file nor one of {names}")
     text = path.read_text(encoding="utf-8")
     system, ruler, user = text.partition(RULER)
     if not ruler:
-        raise ConfigError(f"{path}: a template is the judge's instructions, a line '---', and the comparison")
-    _check_placeholders(path, system, user)
-    return JudgeTemplate(Path(name).stem, system.strip(), user.strip())
+        raise ConfigError(f"{path}: a template is the {section}'s instructions, a line '---', and the {question}")
+    _check_placeholders(path, (system, user), required, offered)
+    return Path(name).stem, system.strip(), user.strip()
 
 
-def _check_placeholders(path: Path, system: str, user: str) -> None:
+def _check_placeholders(path: Path, parts: Sequence[str], required: Set[str], offered: Set[str]) -> None:
     used: set[str] = set()
-    for part in (system, user):
+    for part in parts:
         template = Template(part)
         if not template.is_valid():
             raise ConfigError(f"{path}: a dollar sign that begins no placeholder is written $$")
         used |= set(template.get_identifiers())
-    if unknown := sorted(used - OFFERED):
-        raise ConfigError(f"{path}: ${unknown[0]} is no placeholder; there are {_dollars(OFFERED)}")
-    if missing := REQUIRED - used:
+    if unknown := sorted(used - offered):
+        raise ConfigError(f"{path}: ${unknown[0]} is no placeholder; there are {_dollars(offered)}")
+    if missing := required - used:
         raise ConfigError(f"{path} lacks {_dollars(missing)}")
 
 
-def _dollars(names: set[str]) -> str:
+def _dollars(names: Set[str]) -> str:
     return ", ".join(f"${name}" for name in sorted(names))

@@ -52,15 +52,22 @@ class Verdict:
 
 
 @dataclass(frozen=True)
-class CostEstimate:
-    """What a call of `compare` would take. Zero for judges on this machine."""
+class Expense:
+    """What some requests should take."""
 
-    comparisons: int  # asked about, repeated ones counted
-    calls: int  # requests to send: each different comparison once, those in the cache not at all
+    calls: int
     input_tokens: int  # expected, at four bytes a token
     output_tokens: int  # expected
     cost_usd: float | None  # expected; None where the price is unknown
     max_cost_usd: float | None  # if every prompt byte were a token and every answer ran to its limit; without retries
+
+
+@dataclass(frozen=True)
+class CostEstimate(Expense):
+    """What a call of `compare` would take: a request for each different comparison, none for those in the cache. Zero
+    for judges on this machine."""
+
+    comparisons: int  # asked about, repeated ones counted
 
 
 class Judge(Protocol):

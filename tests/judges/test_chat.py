@@ -182,7 +182,7 @@ def test_replies_before_a_fatal_error_are_kept(tmp_path):
 def test_no_server_is_an_error_after_a_few_comparisons_not_after_all(tmp_path):
     with JudgeServer() as server:
         pass
-    with pytest.raises(JudgeError, match=r"attempts failed \(8 comparisons in a row\)"):
+    with pytest.raises(JudgeError, match=r"attempts failed \(8 requests in a row\)"):
         chat_judge(server, tmp_path, max_retries=1).compare(comparisons(500))
 
 
@@ -338,9 +338,9 @@ def test_requests_keep_to_the_limits(tmp_path):
         assert 2 <= server.most_at_once <= 3
         assert time.monotonic() - start >= 4 * 0.05
     with JudgeServer() as server:
+        start = time.monotonic()
         chat_judge(server, tmp_path, requests_per_minute=1200).compare(comparisons(8))
-        gaps = [b.time - a.time for a, b in zip(server.asked, server.asked[1:], strict=False)]
-        assert sum(gaps) >= 0.95 * 7 * 0.05  # 1200 a minute: 50 ms apart
+        assert time.monotonic() - start >= 7 * 0.05  # 1200 a minute: 50 ms apart, whenever a busy machine reads them
 
 
 def test_usage_that_is_not_told_counts_in_full(tmp_path):

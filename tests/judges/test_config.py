@@ -6,7 +6,8 @@ import pytest
 
 from rlhf.config.compose import compose
 from rlhf.config.door import open_section
-from rlhf.config.judges import JUDGE_KINDS, Price, price_of
+from rlhf.config.endpoints import Price, price_of
+from rlhf.config.judges import JUDGE_KINDS
 from rlhf.config.paths import config_folder
 from rlhf.errors import ConfigError
 

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rlhf.config.judges import Price
+from rlhf.config.endpoints import Price
 from rlhf.judges.spending import Size, Spending, size_of
 
 SIZE = Size(expected_input=50, most_input=200, expected_output=10, most_output=100)
@@ -11,9 +11,9 @@ PRICE = Price(1e-6, 2e-6)
 
 def test_sizes_of_a_request():
     """8 + 4 bytes: 3 tokens expected and 4 a message; at most 12, 16 a message and 256 around."""
-    size = size_of([{"content": "abcdefgh"}, {"content": "éé"}], max_tokens=60)
+    size = size_of([{"content": "abcdefgh"}, {"content": "éé"}], max_tokens=60, expected_output=80)
     assert size == Size(expected_input=3 + 8, most_input=12 + 32 + 256, expected_output=60, most_output=60)
-    assert size_of([{"content": ""}], max_tokens=500).expected_output == 80
+    assert size_of([{"content": ""}], max_tokens=500, expected_output=80).expected_output == 80
 
 
 def test_a_settled_request_costs_what_it_took():

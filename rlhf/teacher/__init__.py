@@ -1,0 +1,1 @@
+"""A teacher scores the answers of preference pairs; its scores become the examples that warm a student up."""
