@@ -23,6 +23,7 @@ Examples
   python launch.py stage=ppo reward=gold trainer.critic=shared
   python launch.py stage=eval 'models={start: outputs/sft/<run>, grpo: outputs/grpo/<run>}'
   python launch.py stage=compare 'compare.algorithms=[ppo,grpo,dpo]' 'compare.seeds=[0,1,2]'
+  python launch.py stage=teacher dataset=hh_rlhf teacher.model=gpt-4.1-mini
   python launch.py stage=report 'runs=[outputs/grpo/<run>,outputs/eval/<run>]'
   python launch.py stage=export export.run=outputs/grpo/<run>@step-000100
   python launch.py -m stage=grpo reward=gold trainer.group_size=4,8 seed=0,1
@@ -39,8 +40,8 @@ Documentation: docs/configuration.md, docs/metrics.md.
 """
 
 
-GROUPS = ("preset", "model", "dataset", "reward", "rollout", "judge", "suite", "hardware", "tracking", "experiment",
-          "debug")  # fmt: skip
+GROUPS = ("preset", "model", "dataset", "reward", "rollout", "judge", "teacher", "suite", "hardware", "tracking",
+          "experiment", "debug")  # fmt: skip
 
 
 def help_text() -> str:

@@ -21,7 +21,7 @@ from rlhf.config.in_memory import compose_stage
 from rlhf.config.run import STAGES, RunConfig
 from rlhf.data.rendering import Renderer
 from rlhf.errors import ConfigError
-from rlhf.hardware import default_hardware
+from rlhf.hardware import default_hardware, rollout_device_of
 from rlhf.in_memory import checked_model, checked_tokenizer, critic_of, data_of, reward_of, without_dropout
 from rlhf.models.critic import Critic
 from rlhf.models.saving import new_folder, save_model
@@ -55,7 +55,9 @@ class MemoryParts(Parts):
                 self._set(name, checked_model(name, given[name]))
         self._set("tokenizer", checked_tokenizer(given["tokenizer"], self.given[model_name]))
         self.hardware = given.get("hardware") or replace(
-            default_hardware(), device=next(self.given[model_name].parameters()).device
+            default_hardware(),
+            device=next(self.given[model_name].parameters()).device,
+            rollout_device=rollout_device_of(config.hardware),
         )
         self._set("hardware", self.hardware)
         if "renderer" in given:

@@ -22,11 +22,15 @@ SUITES = {
     "policy": "rlhf.evaluation.policy.suite:PolicyEvaluation",
     "reward_model": "rlhf.evaluation.reward_model.suite:RewardModelEvaluation",
     "math": "rlhf.evaluation.verifiable.suite:VerifiableEvaluation",
+    "generative_rm": "rlhf.evaluation.generative.suite:GenerativeEvaluation",
+    "score_variance": "rlhf.evaluation.generative.variance_suite:ScoreVariance",
 }
 """What stage=eval can evaluate: classes with .evaluate(), parts likewise."""
 
 ANALYSES = {
     "explore": "rlhf.explore.stage:DatasetExploration",
+    "pointwise": "rlhf.pointwise:PointwiseExport",
+    "teacher": "rlhf.teacher.stage:TeacherScoring",
 }
 """Other stages that end in figures alone: classes with .evaluate(), parts likewise; their config is the section of
 their name."""

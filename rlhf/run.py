@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
 from collections.abc import Mapping
@@ -20,7 +21,7 @@ from rlhf.hardware import seed_everything, setup_hardware
 from rlhf.models.saving import save_model
 from rlhf.parts import Parts, build
 from rlhf.registry import ANALYSES, SUITES, TRAINERS, find
-from rlhf.reports.build import build_report
+from rlhf.reports.build import build_report, figure_files
 from rlhf.selfcheck.run import PREFIX, SelfCheck, StepCheck
 from rlhf.tracking.files import write_json_atomic, write_text_atomic
 from rlhf.tracking.noise import quiet_libraries
@@ -89,6 +90,14 @@ def _write_report(config: RunConfig, run_dir: RunDirectory) -> None:
         log.exception("the report could not be written; try stage=report 'runs=[%s]'", run_dir.path)
 
 
+def _send_figures(tracker: Tracker, run_dir: RunDirectory) -> None:
+    """The figures of an evaluation to the trackers. Those that cannot be drawn must not cost the run."""
+    try:
+        tracker.figures(lambda: figure_files(run_dir.path))
+    except Exception:
+        log.exception("the figures could not be drawn for the tracker")
+
+
 def _run_stage(config: RunConfig, run_dir: RunDirectory, handle: RunHandle) -> None:
     if config.stage == "report":
         build_report([Path(r) for r in config.runs], run_dir.path, config.title)
@@ -101,7 +110,12 @@ def _run_stage(config: RunConfig, run_dir: RunDirectory, handle: RunHandle) -> N
     if config.stage == "compare":
         Comparison(config, run_dir).run()
         return
-    parts = Parts(config, run_dir)
+    with contextlib.closing(Parts(config, run_dir)) as parts:
+        _run_parts(config, run_dir, handle, parts)
+
+
+def _run_parts(config: RunConfig, run_dir: RunDirectory, handle: RunHandle, parts: Parts) -> None:
+    """A stage that is made of parts."""
     if config.stage in TRAINERS:
         _tell_objective(config, run_dir)
         trainer = build(find(TRAINERS, config.stage, "stage"), config.trainer, parts)
@@ -124,6 +138,7 @@ def _run_stage(config: RunConfig, run_dir: RunDirectory, handle: RunHandle) -> N
             suite = build(find(SUITES, config.suite, "suite"), config.evaluation, parts)
         with _tracker(config, run_dir, parts, None) as tracker:
             tracker.summary(suite.evaluate(tracker))
+            _send_figures(tracker, run_dir)
 
 
 def _tell_objective(config: RunConfig, run_dir: RunDirectory) -> None:

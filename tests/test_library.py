@@ -24,6 +24,7 @@ from rlhf.models.saving import save_model
 from rlhf.registry import TRAINERS
 from rlhf.rewards.function import FunctionReward
 from rlhf.rewards.learned import LearnedReward
+from rlhf.rollout.copy import CopySampler
 from rlhf.rollout.native import NativeSampler
 from rlhf.trainers.grpo import GRPOTrainer
 from rlhf.types import Continuation, PackedBatch, RewardScores, TokenGroup
@@ -119,6 +120,13 @@ def test_a_whole_configuration_and_its_trainers_part(grpo, tiny_model, byte_toke
     assert part.sampler.distribution.temperature == 1.0 and part.num_steps == 2 and part.max_new_tokens == 64
     other = rlhf.GRPOTrainer(part.config, sampler=whole.sampler, **given)
     assert other.policy_update.distribution.temperature == 0.5  # answers are scored as they were drawn
+
+
+def test_a_copy_samples_ahead_where_the_configuration_says_so(grpo):
+    ahead = ("rollout.ahead=true", "trainer.importance_correction=token_truncate")
+    trainer = grpo("hardware.rollout_device=cpu", *ahead)
+    assert isinstance(trainer.sampler, CopySampler) and trainer.sampler.policy is trainer.model
+    assert trainer.train()["sampler/staleness_updates"] == 1
 
 
 def test_only_the_reward_may_be_left_out():

@@ -225,10 +225,22 @@ def test_sigterm_saves_and_the_run_goes_on(undisturbed, tmp_path, monkeypatch):
     assert run_differences(undisturbed["sft"], path) == []
 
 
-@pytest.mark.parametrize("critic", ["shared", "lora"])
-def test_a_critic_on_the_policy_goes_on_too(critic, tmp_path, monkeypatch):
-    options = (f"trainer.critic={critic}", f"model.lora.enabled={str(critic == 'lora').lower()}")
-    run(compose(overrides("ppo", *options)), tmp_path / "undisturbed")
+AHEAD = ("hardware.rollout_device=cpu", "rollout.ahead=true")
+CORRECTED = (*AHEAD, "trainer.importance_correction=token_truncate")
+
+
+@pytest.mark.parametrize(
+    ("stage", "options"),
+    [
+        ("ppo", ("trainer.critic=shared",)),
+        ("ppo", ("trainer.critic=lora", "model.lora.enabled=true")),
+        ("ppo", ("trainer.critic=lora", "model.lora.enabled=true", *CORRECTED)),
+        ("grpo", (*CORRECTED, "trainer.no_signal=resample", "trainer.scale=none")),
+        ("expert_iteration", AHEAD),
+    ],
+)
+def test_critics_on_the_policy_and_rounds_sampled_ahead_go_on_too(stage, options, tmp_path, monkeypatch):
+    run(compose(overrides(stage, *options)), tmp_path / "undisturbed")
 
     def record(self, *arguments, _record=TrainingControl.record):
         _record(self, *arguments)
@@ -238,8 +250,8 @@ def test_a_critic_on_the_policy_goes_on_too(critic, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(TrainingControl, "record", record)
         with pytest.raises(Preempted, match=f"after step {N}"):
-            run(compose(overrides("ppo", *options)), tmp_path / "stopped")
-    resume("ppo", tmp_path / "stopped", *options)
+            run(compose(overrides(stage, *options)), tmp_path / "stopped")
+    resume(stage, tmp_path / "stopped", *options)
     assert run_differences(tmp_path / "undisturbed", tmp_path / "stopped") == []
 
 

@@ -15,7 +15,7 @@ from rlhf.errors import ConfigError
 START, REWARD, EVALUATION = "start", "reward", "evaluation"
 RESERVED = (START, REWARD, EVALUATION)
 """Names of the runs beside the algorithms: what they start from, what scores them, what judges them."""
-COMPARABLE = ("grpo", "ppo", "dpo", "expert_iteration")
+COMPARABLE = ("grpo", "ppo", "dpo", "expert_iteration", "sft")
 """Stages that make a policy better."""
 _PLAIN = re.compile(r"[A-Za-z_./][A-Za-z0-9_./+-]*")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+]*")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass, replace
-from typing import Any, get_type_hints
+from typing import Any, get_args, get_type_hints
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
@@ -115,8 +115,9 @@ def _check_keys(values: Mapping[str, Any], schema: Any, stage: str, prefix: str)
     for name in _names(schema):
         if name not in values:
             raise ConfigError(f"{prefix}{name} is missing from the configuration of stage={stage}")
-        if is_dataclass(hints[name]) and isinstance(values[name], Mapping):
-            _check_keys(values[name], hints[name], stage, f"{prefix}{name}.")
+        nested = _nested(hints[name])
+        if nested is not None and isinstance(values[name], Mapping):
+            _check_keys(values[name], nested, stage, f"{prefix}{name}.")
 
 
 def _refuse_unknown(values: Mapping[str, Any], known: list[str], stage: str, prefix: str) -> None:
@@ -147,8 +148,14 @@ def _walk(schema: Any, prefix: str) -> list[str]:
     hints = get_type_hints(schema)
     found: list[str] = []
     for name in _names(schema):
-        found += _walk(hints[name], f"{prefix}{name}.") if is_dataclass(hints[name]) else [f"{prefix}{name}"]
+        nested = _nested(hints[name])
+        found += [f"{prefix}{name}"] if nested is None else _walk(nested, f"{prefix}{name}.")
     return found
+
+
+def _nested(hint: Any) -> Any:
+    """The dataclass of a section within a section, which may be null; None for anything else."""
+    return next((kind for kind in (hint, *get_args(hint)) if is_dataclass(kind)), None)
 
 
 def _explain(section: str, values: Mapping[str, Any], schema: Any, error: OmegaConfBaseException) -> str:
@@ -157,7 +164,7 @@ def _explain(section: str, values: Mapping[str, Any], schema: Any, error: OmegaC
         return f"{section}: {_first_line(error)}"
     hint, value = schema, values
     for part in str(key).split("."):
-        hint = get_type_hints(hint).get(part) if is_dataclass(hint) else None
+        hint = get_type_hints(_nested(hint)).get(part) if _nested(hint) else None
         value = value.get(part) if isinstance(value, Mapping) else None
     return f"{section}.{key} must be {_kind_of(hint)}; got {value!r}"
 

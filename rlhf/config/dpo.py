@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rlhf.config.checks import above, at_least, one_of, within
-from rlhf.config.trainers import EpochConfig
+from rlhf.config.trainers import GivenAnswersConfig
 from rlhf.errors import ConfigError
 
 LOSSES = (
@@ -25,7 +25,7 @@ DIVERGENCES = ("reverse_kl", "forward_kl", "js", "alpha")
 
 
 @dataclass(frozen=True)
-class DPOTrainerConfig(EpochConfig):
+class DPOTrainerConfig(GivenAnswersConfig):
     """conf/stage/dpo.yaml."""
 
     loss: Any  # a name of LOSSES, or a mapping name: weight
@@ -41,7 +41,6 @@ class DPOTrainerConfig(EpochConfig):
     precompute_reference: bool
     sync_every: int
     sync_alpha: float
-    sample_prompts: int
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -52,7 +51,6 @@ class DPOTrainerConfig(EpochConfig):
             within("trainer.ld_alpha", self.ld_alpha, 0, 1)
         at_least("trainer.gamma", self.gamma, 0)
         above("trainer.discopop_tau", self.discopop_tau, 0)
-        at_least("trainer.sample_prompts", self.sample_prompts, 0, "0 samples nothing")
         self._check_label_smoothing()
         self._check_divergence()
         self._check_reference()
@@ -75,7 +73,7 @@ class DPOTrainerConfig(EpochConfig):
     @property
     def needs_reference(self) -> bool:
         """Whether a reference model is held beside the policy while it trains."""
-        return (self.loss_uses_reference and not self.precompute_reference) or self.sample_prompts > 0
+        return (self.loss_uses_reference and not self.precompute_reference) or super().needs_reference
 
     def _check_label_smoothing(self) -> None:
         within("trainer.label_smoothing", self.label_smoothing, 0, 0.5)

@@ -26,6 +26,7 @@ class ExpertIterationConfig(OptimizationConfig):
     no_signal: ClassVar[str] = (
         "keep"  # of rlhf.trainers.collection: what is not kept is decided by answer, not by group
     )
+    min_reward_spread: ClassVar[float] = 0.0
     max_resamples: ClassVar[int] = 0
     needs_reference: ClassVar[bool] = False
 

@@ -133,6 +133,7 @@ class GRPOTrainerConfig(PolicyGradientConfig):
     std_ddof: int
     std_epsilon: float
     no_signal: str
+    min_reward_spread: float
     max_resamples: int
 
     def __post_init__(self) -> None:
@@ -142,6 +143,12 @@ class GRPOTrainerConfig(PolicyGradientConfig):
         one_of("trainer.std_ddof", self.std_ddof, (0, 1))
         at_least("trainer.std_epsilon", self.std_epsilon, 0)
         one_of("trainer.no_signal", self.no_signal, NO_SIGNAL)
+        at_least("trainer.min_reward_spread", self.min_reward_spread, 0)
+        if self.min_reward_spread and self.no_signal == "keep":
+            raise ConfigError(
+                f"trainer.min_reward_spread={self.min_reward_spread:g} says which groups go and trainer.no_signal=keep "
+                "keeps all: use no_signal=drop or resample"
+            )
         at_least("trainer.max_resamples", self.max_resamples, 1)
         if self.group_size < 2:
             for key, value in (("baseline", self.baseline), ("scale", self.scale), ("no_signal", self.no_signal)):

@@ -97,9 +97,6 @@ def _reward(c: PolicyGradientConfig, limit: int) -> str:
         text += f" - up to {c.overlong_penalty:g} over the last {c.overlong_buffer} of {limit} tokens"
     notes = ["cut answers count in no loss"] if c.mask_truncated else []
     if (silent := getattr(c, "no_signal", "keep")) != "keep":
-        notes.append(
-            {"drop": "groups of equal rewards are left out", "resample": "groups of equal rewards are resampled"}[
-                silent
-            ]
-        )
+        which = f"whose rewards lie within {c.min_reward_spread:g}" if c.min_reward_spread else "of equal rewards"
+        notes.append(f"groups {which} are {'left out' if silent == 'drop' else 'resampled'}")
     return "; ".join([text, *notes])

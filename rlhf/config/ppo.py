@@ -47,6 +47,11 @@ class PPOTrainerConfig(PolicyGradientConfig):
         """Groups of equal rewards are kept: they teach the critic."""
         return "keep"
 
+    @property
+    def min_reward_spread(self) -> float:
+        """Of rlhf.trainers.collection, which counts groups without signal: those of equal rewards."""
+        return 0.0
+
     def _check_critic(self) -> None:
         one_of("trainer.critic", self.critic, CRITICS)
         one_of("trainer.critic_init", self.critic_init, CRITIC_STARTS)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from rlhf.config.score_rewards import SCORE_KINDS
 from rlhf.config.verifiers import VERIFIER_KINDS
 from rlhf.errors import ConfigError
 
@@ -76,7 +77,7 @@ class WeightedRewardConfig:
 
 def learned_model(reward: Any) -> str | None:
     """The model of a learned reward, or of the one learned part of a weighted reward; None where there is none, or
-    several."""
+    several. A generative reward writes its scores: it has no score head that a critic could start from."""
     if isinstance(reward, LearnedRewardConfig):
         return reward.model
     if isinstance(reward, WeightedRewardConfig):
@@ -91,4 +92,5 @@ REWARD_KINDS = {
     "function": FunctionRewardConfig,
     "weighted": WeightedRewardConfig,
     **VERIFIER_KINDS,
+    **SCORE_KINDS,
 }

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
 from rlhf.config.checks import above, at_least, one_of, within
 from rlhf.config.procedural import GENERATED, check_generated
+from rlhf.config.score_prompts import check_score_prompt
+from rlhf.config.vllm import VLLMConfig
 from rlhf.errors import ConfigError
 
 
@@ -80,7 +83,7 @@ class PairRulesConfig:
         one_of("dataset.rules.prompt_too_long", self.prompt_too_long, ("truncate", "drop", "error"))
 
 
-FORMATS = ("auto", "hh_transcripts", "pairs", "prompts", "question_answer", "messages", "math")
+FORMATS = ("auto", "hh_transcripts", "pairs", "prompts", "question_answer", "messages", "math", "summaries")
 
 
 @dataclass(frozen=True)
@@ -100,6 +103,7 @@ class DatasetConfig:
     format: str
     columns: ColumnsConfig
     template: str | None  # how a question is put (rlhf.config.templates)
+    score_prompt: str | None  # how an answer is scored (rlhf.config.score_prompts)
     render: str
     system_prompt: str | None
     max_prompt_tokens: int
@@ -124,6 +128,8 @@ class DatasetConfig:
             if getattr(self, key) is not None:
                 at_least(f"dataset.{key}", getattr(self, key), 1)
         at_least("dataset.task_seed", self.task_seed, 0)
+        if self.score_prompt is not None:
+            check_score_prompt(self.score_prompt, self.template, self.truncation_side)
         if self.path in GENERATED:
             limits = {"limit": self.limit, "eval_limit": self.eval_limit}
             check_generated(self.path, self.task, self.task_options, limits, self.eval_split is not None)
@@ -132,6 +138,11 @@ class DatasetConfig:
                 f"dataset.task and dataset.task_options belong to dataset.path={' or '.join(GENERATED)}; "
                 f"got dataset.path={self.path}"
             )
+
+    @property
+    def per_unit(self) -> int:
+        """Prompts that stay together: both sides of a pair where dataset.score_prompt asks for a score of each."""
+        return 1 if self.score_prompt is None else 2
 
 
 @dataclass(frozen=True)
@@ -144,9 +155,14 @@ class RolloutConfig:
     top_k: int
     top_p: float
     stop: list[str]
+    ahead: bool
+    vllm: VLLMConfig | None  # of engine=vllm
 
     def __post_init__(self) -> None:
         one_of("rollout.engine", self.engine, ("native", "vllm"))
+        if (self.engine == "vllm") != (self.vllm is not None):
+            section = "no section rollout.vllm" if self.vllm is None else "the section rollout.vllm"
+            raise ConfigError(f"rollout.engine={self.engine} with {section}: choose by rollout=native or rollout=vllm")
         at_least("rollout.max_new_tokens", self.max_new_tokens, 1)
         at_least("rollout.temperature", self.temperature, 0)
         at_least("rollout.top_k", self.top_k, 0)
@@ -162,6 +178,7 @@ class HardwareConfig:
 
     name: str
     device: str
+    rollout_device: str | None
     precision: str
     matmul_precision: str
     threads: int
@@ -171,6 +188,10 @@ class HardwareConfig:
 
     def __post_init__(self) -> None:
         one_of("hardware.device", self.device, ("auto", "cpu", "cuda"))
+        if self.rollout_device is not None and not re.fullmatch(r"cpu|cuda(:\d+)?", self.rollout_device):
+            raise ConfigError(
+                f"hardware.rollout_device must be null, cpu, cuda or cuda:<number>; got {self.rollout_device!r}"
+            )
         one_of("hardware.precision", self.precision, ("fp32", "bf16"))
         one_of("hardware.matmul_precision", self.matmul_precision, ("highest", "high", "medium"))
         one_of("hardware.allocator", self.allocator, ("fast", "lean"))
@@ -235,6 +256,17 @@ class EvaluationConfig:
         at_least("evaluation.patience", self.patience, 0, "0 never stops early")
 
 
+@dataclass(frozen=True)
+class SampledEvaluationConfig(EvaluationConfig):
+    """`evaluation:` of a stage that learns from sampled answers."""
+
+    samples_per_prompt: int
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        at_least("evaluation.samples_per_prompt", self.samples_per_prompt, 1)
+
+
 BUDGET_KINDS = ("generated_tokens", "trained_tokens", "tokens", "seconds", "flops")
 
 
@@ -274,8 +306,11 @@ class EvalStageConfig:
     safety: bool  # policy: also the project's own safety prompts
     safety_limit: int | None
     export: int  # policy: answers a model in samples/
-    worst_pairs: int  # reward_model: pairs shown in full
+    worst_pairs: int  # reward_model, generative_rm: pairs shown in full
     scores: str | None  # reward_model: an earlier evaluation whose scores are analysed again
+    score_prompts: Any  # score_variance: a list of score prompts, all, or None: the one of dataset or of the run
+    scalar_reward: str | None  # generative_rm: a scalar reward model in the same table
+    log_loss_temperature: float | None  # generative_rm: points a nat; None: a quarter of the scale
 
     def __post_init__(self) -> None:
         at_least("evaluation.worst_pairs", self.worst_pairs, 0, "0 shows none")
@@ -287,6 +322,14 @@ class EvalStageConfig:
         at_least("evaluation.bootstrap_resamples", self.bootstrap_resamples, 100)
         within("evaluation.confidence", self.confidence, 0.5, 0.999)
         at_least("evaluation.samples_in_report", self.samples_in_report, 0)
+        if self.log_loss_temperature is not None:
+            above("evaluation.log_loss_temperature", self.log_loss_temperature, 0)
+        asked = self.score_prompts
+        names = isinstance(asked, list) and asked and all(isinstance(name, str) for name in asked)
+        if not (asked is None or asked == "all" or names):
+            raise ConfigError(
+                f"evaluation.score_prompts must be all, or names such as [score_first_5,concise_5]; got {asked!r}"
+            )
 
 
 @dataclass(frozen=True)

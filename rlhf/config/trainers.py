@@ -48,7 +48,23 @@ class EpochConfig(OptimizationConfig):
 
 
 @dataclass(frozen=True)
-class SFTTrainerConfig(EpochConfig):
+class GivenAnswersConfig(EpochConfig):
+    """Trainers of a policy that learn from answers of a dataset, and sample some at evaluations to be measured."""
+
+    sample_prompts: int
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        at_least("trainer.sample_prompts", self.sample_prompts, 0, "0 samples nothing")
+
+    @property
+    def needs_reference(self) -> bool:
+        """Whether a reference model is held beside the policy while it trains."""
+        return self.sample_prompts > 0
+
+
+@dataclass(frozen=True)
+class SFTTrainerConfig(GivenAnswersConfig):
     """conf/stage/sft.yaml."""
 
     loss_on: str

@@ -62,8 +62,10 @@ def _wrong_option(group: str, option: str) -> str:
 
 
 def stage_of(overrides: Sequence[str]) -> str:
-    for override in overrides:
-        name, _, value = override.partition("=")
-        if name.lstrip("+") == "stage" and value in STAGES:
-            return value
-    return "grpo"
+    """The stage that `overrides` name, or their experiment does; grpo where neither says."""
+    given = {name.lstrip("+"): value for name, _, value in (override.partition("=") for override in overrides)}
+    if given.get("stage") in STAGES:
+        return given["stage"]
+    file = config_folder("conf") / "experiment" / f"{given.get('experiment')}.yaml"
+    chosen = re.search(r"^ *- override /stage: *(\S+)", file.read_text(), re.MULTILINE) if file.is_file() else None
+    return chosen.group(1) if chosen else "grpo"

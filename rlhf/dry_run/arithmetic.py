@@ -81,7 +81,13 @@ def _reading(config: RunConfig, groups: Sequence[TokenGroup]) -> Arithmetic:
 def _sampling(config: RunConfig, groups: Sequence[TokenGroup]) -> Arithmetic:
     """grpo and ppo: a step samples answers, which are as long as they may be, and learns from them."""
     trainer, new = config.trainer, config.rollout.max_new_tokens
-    order = ExampleOrder(len(groups), trainer.prompts_per_step, seed=config.seed, shuffle=config.dataset.shuffle)
+    order = ExampleOrder(
+        len(groups),
+        trainer.prompts_per_step,
+        seed=config.seed,
+        shuffle=config.dataset.shuffle,
+        per_unit=config.dataset.per_unit,
+    )
     looked_at = [[groups[i] for i in order.batch(step)] for step in range(_looked_at(trainer.num_steps))]
     each = trainer.prompts_per_step // trainer.minibatches
     minibatches = [

@@ -22,8 +22,8 @@ def compared_lines(config: RunConfig) -> Iterator[str]:
         return
     plan = make_plan(config, HERE)
     yield f"start: {plan.start_path}; reward model: {plan.reward_path or 'none'}; workers: {config.compare.workers}"
-    width = max(len(job.name) for job in plan.jobs)
-    yield from (f"  {job.name:<{width}}  stage={job.config.stage:<6}  {_length(job)}" for job in plan.jobs)
+    width, stages = (max(map(len, names)) for names in zip(*((j.name, j.config.stage) for j in plan.jobs), strict=True))
+    yield from (f"  {job.name:<{width}}  stage={job.config.stage:<{stages}}  {_length(job)}" for job in plan.jobs)
     yield f"then one evaluation of {len(plan.runs) + 1} models"
     yield "dry_run=true with the stage of one algorithm shows its steps, tokens and memory"
 

@@ -11,6 +11,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from rlhf.config.run import ROUNDS, RunConfig
 from rlhf.dry_run.arithmetic import Arithmetic
+from rlhf.dry_run.copy_memory import at_any_time, beside_the_policy, copied_weights, copy_device
 from rlhf.dry_run.critic_memory import critic_parts
 from rlhf.dry_run.kernels import kernel_bytes
 from rlhf.dry_run.live_bytes import bytes_of, parameters_and_buffers
@@ -24,7 +25,6 @@ from rlhf.models.microbatches import packed_tokens
 from rlhf.token_budget import total_bytes
 from rlhf.types import SamplingDistribution
 
-PHASES = {"sft": ("backward", "update"), "reward": ("backward", "update"), "eval": ("sampling",)}
 CHUNK_TOKENS: int = inspect.signature(PackedForward).parameters["chunk_tokens"].default
 LOGITS_OF_A_CHUNK = 3  # tensors of [chunk, V] at once in backward: logits, their log-softmax, their gradient
 
@@ -73,14 +73,37 @@ def estimate(config: RunConfig, models: Models, arithmetic: Arithmetic | None, s
         parts += learning
         if config.stage == "ppo":
             parts += critic_parts(config, models.critic, models.mode, arithmetic, learning)
+    if sampling is not None and copy_device(config) is not None and not beside_the_policy(config):
+        sampling = None  # elsewhere: estimate_copy counts it
     if sampling is not None:
-        parts += sampling_parts(config, models.main, models.mode, sampling, device)
+        parts += _sampling(config, models, sampling, device)
     if models.main is not None:
         parts.append(_kernels(config, models.main, arithmetic, sampling, device))
-    phases = PHASES.get(config.stage, ("sampling", "backward", "update"))
-    if arithmetic is not None and sampling is None:
-        phases = PHASES["sft"]
+    steps = () if arithmetic is None else ("backward", "update")
+    phases = ("sampling", *steps) if sampling is not None or not steps else steps
     return Memory(tuple(parts), phases, device, total_bytes(device))
+
+
+def estimate_copy(config: RunConfig, models: Models, sampling: SamplingSize | None) -> Memory | None:
+    """What the copy of the policy needs that samples on a device of its own; None where there is none."""
+    there = copy_device(config)
+    if there is None or sampling is None or beside_the_policy(config):
+        return None
+    kind = there.partition(":")[0]
+    parts = [
+        Part.always(*baseline_bytes(kind)),
+        copied_weights(models.main),
+        *sampling_parts(config, models.main, models.mode, sampling, kind),
+    ]
+    return Memory(tuple(parts), ("sampling",), there, total_bytes(kind))
+
+
+def _sampling(config: RunConfig, models: Models, sampling: SamplingSize, device: str) -> list[Part]:
+    """By the policy itself, or by a copy of it on the same device."""
+    parts = sampling_parts(config, models.main, models.mode, sampling, device)
+    if copy_device(config) is None:
+        return parts
+    return [copied_weights(models.main), *(at_any_time(parts) if config.rollout.ahead else parts)]
 
 
 def _held(config: RunConfig, models: Models) -> list[Part]:
@@ -110,6 +133,7 @@ def _kernels(
 def _reference(config: RunConfig, models: Models) -> Part:
     if not config.trainer.needs_reference:
         why = "trainer.kl_coef=0" if hasattr(config.trainer, "kl_coef") else "computed beforehand, or not compared with"
+        why = "trainer.sample_prompts=0" if config.stage == "sft" else why
         return Part.always("reference", f"none: {why}", 0)
     if config.model.lora.enabled:
         return Part.always("reference", "none: the weights without their adapter", 0)

@@ -18,6 +18,8 @@ from rlhf.dry_run.machine import tokens_at_once
 from rlhf.dry_run.memory import Memory
 from rlhf.dry_run.preview import Preview, Previewer
 from rlhf.dry_run.samples import as_text, visible
+from rlhf.dry_run.scoring import asks_for_scores, score_lines
+from rlhf.dry_run.teaching import taught_lines
 from rlhf.evaluation.reward_model.suite import earlier_scores
 from rlhf.export import describe
 from rlhf.reports.reading import read_runs
@@ -25,7 +27,7 @@ from rlhf.tracking.noise import quiet_libraries
 
 UNITS = {"sft": "examples", "reward": "pairs", "dpo": "pairs", **dict.fromkeys(ROUNDS, "prompts")}
 
-NO_MODEL = ("report", "export", "explore", "compare")
+NO_MODEL = ("report", "export", "explore", "pointwise", "compare", "teacher")
 """Stages that neither train nor sample."""
 
 
@@ -42,7 +44,8 @@ def show(configs: Sequence[RunConfig], jobs: Sequence[str] = ("",), stream: Text
     previews = [previewer.look(c, job) for c, job in zip(configs, jobs, strict=True) if _loads(c)]
     lines = list(_report_lines([c for c in configs if c.stage == "report"]))
     lines += _export_lines([c for c in configs if c.stage == "export"])
-    lines += _explore_lines([c for c in configs if c.stage == "explore"])
+    lines += _explore_lines([c for c in configs if c.stage in ("explore", "pointwise")])
+    lines += _teacher_lines([c for c in configs if c.stage == "teacher"])
     lines += _compare_lines([c for c in configs if c.stage == "compare"])
     lines += _score_lines([c for c in configs if c.stage == "eval" and c.evaluation.scores])
     if len(configs) == len(previews) == 1:
@@ -66,6 +69,9 @@ def _page_lines(preview: Preview, *, colour: bool) -> Iterator[Text]:
         yield from _section("Evaluation", _evaluation_lines(preview))
     if preview.memory is not None:
         yield from _section(f"Memory, {preview.memory.device}", _memory_lines(preview.memory))
+    if preview.copy_memory is not None:
+        where = f"Memory, {preview.copy_memory.device}, where a copy of the policy samples"
+        yield from _section(where, _memory_lines(preview.copy_memory))
     if preview.samples:
         yield Text()
         how = "green" if colour else "in ⟦ ⟧"
@@ -120,6 +126,9 @@ def _evaluation_lines(preview: Preview) -> Iterator[str]:
     models = len(config.models) if config.models else 1
     if config.suite == "reward_model":
         yield f"  {models} reward models, at most {config.evaluation.limit} held-out pairs each"
+        return
+    if asks_for_scores(config):
+        yield from score_lines(config)
         return
     answers = config.evaluation.limit * config.evaluation.samples_per_prompt
     each = f"at most {config.evaluation.limit} prompts x {config.evaluation.samples_per_prompt} answers"
@@ -197,8 +206,14 @@ def _compare_lines(configs: Sequence[RunConfig]) -> Iterator[Text]:
 
 def _explore_lines(configs: Sequence[RunConfig]) -> Iterator[Text]:
     for config in configs:
-        yield Text(f"Dry run of stage=explore, {visible(config.name)}: nothing is written", style="bold")
+        yield Text(f"Dry run of stage={config.stage}, {visible(config.name)}: nothing is written", style="bold")
         yield from (Text(visible(f"  {line}")) for line in explored_lines(config))
+
+
+def _teacher_lines(configs: Sequence[RunConfig]) -> Iterator[Text]:
+    for config in configs:
+        yield Text(f"Dry run of stage=teacher, {visible(config.name)}: nothing is asked or written", style="bold")
+        yield from (Text(visible(f"  {line}")) for line in taught_lines(config))
 
 
 def _what_counts(config: RunConfig) -> str:

@@ -11,7 +11,8 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from rlhf.config.resume import check_unchanged
 from rlhf.config.rewards import learned_model
-from rlhf.config.run import ROUNDS, RunConfig
+from rlhf.config.run import GIVEN_ANSWERS, ROUNDS, RunConfig
+from rlhf.config.score_rewards import GenerativeRewardConfig
 from rlhf.config.sections import ModelConfig
 from rlhf.data.loading import load_demonstrations, load_pairs, load_prompts
 from rlhf.data.rendering import Renderer
@@ -26,13 +27,17 @@ from rlhf.dry_run.blueprints import (
     tokenizer_of,
 )
 from rlhf.dry_run.machine import answers_at_once
-from rlhf.dry_run.memory import Memory, Models, estimate
+from rlhf.dry_run.memory import Memory, Models, estimate, estimate_copy
 from rlhf.dry_run.samples import Sample, samples_of
 from rlhf.dry_run.sampling_memory import SamplingSize
+from rlhf.dry_run.scoring import as_asked
 from rlhf.errors import DataError, ModelError
 from rlhf.evaluation.models import labelled_models, reference_of
+from rlhf.evaluation.reward_model.written import score_prompt_to_ask
+from rlhf.evaluation.score_prompt_of import score_prompt_of
 from rlhf.models.architecture import max_positions
-from rlhf.rewards.build import build_reward
+from rlhf.models.policies import other_model
+from rlhf.rewards.build import build_reward, scoring_of
 from rlhf.rewards.verifiers.build import check_prompts
 from rlhf.tracking.run_directory import RunDirectory
 from rlhf.types import TokenGroup
@@ -47,6 +52,7 @@ class Preview:
     data: list[str] = field(default_factory=list)
     arithmetic: Arithmetic | None = None
     memory: Memory | None = None
+    copy_memory: Memory | None = None  # of the device on which a copy of the policy samples, where it is another
     samples: list[Sample] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
 
@@ -72,6 +78,7 @@ class Previewer:
             stored = RunDirectory(config.resume).read_config()
             check_unchanged(stored, config.plain, allow=config.resume_changed == "allow")
         preview = Preview(config, job)
+        config = as_asked(config)
         tokenizer = self._or_missing(preview, lambda: self._tokenizer(config))
         data = tokenizer and self._or_missing(preview, lambda: self._data(config, tokenizer))
         models = self._or_missing(preview, lambda: _models(config))
@@ -86,6 +93,7 @@ class Previewer:
             if sampling is not None:
                 _check_context(models.main, sampling)
             preview.memory = estimate(config, models, preview.arithmetic, sampling)
+            preview.copy_memory = estimate_copy(config, models, sampling)
         return preview
 
     def _or_missing(self, preview: Preview, find: Callable[[], Any]) -> Any:
@@ -119,6 +127,7 @@ def _read(config: RunConfig, renderer: Renderer) -> _Data:
     splits = ("eval",) if config.stage == "eval" else ("train", "eval")
     found: dict[str, Sequence[TokenGroup]] = {"train": ()}
     lines: list[str] = []
+    per_unit = config.dataset.per_unit if load is load_prompts else 1
     for split in splits:
         try:
             data = load(config.dataset, split, renderer, seed=SPLIT_SEED)
@@ -132,7 +141,7 @@ def _read(config: RunConfig, renderer: Renderer) -> _Data:
             check_prompts(config.reward, data.examples)
         found[split] = getattr(data, "groups", None) or [TokenGroup(renderer.prompt_ids(p), ()) for p in data.examples]
         lines += data.report.lines()
-    return _Data(found["train"], found["eval"][: config.evaluation.limit], lines)
+    return _Data(found["train"], found["eval"][: config.evaluation.limit * per_unit], lines)
 
 
 def _kind(config: RunConfig) -> str:
@@ -158,15 +167,23 @@ def _models(config: RunConfig) -> Models:
     """Blueprints of every model of the run."""
     mode = FakeTensorMode(allow_non_fake_inputs=True)
     if _is_reward_suite(config):
-        first, *rest = [reward_model_blueprint(m.path, config.model, mode) for m in _evaluated(config)]
+        first, *rest = [_scorer(config, m.path, mode) for m in _evaluated(config)]
         return Models(mode, first, others=rest)
     if config.stage == "reward":
         return Models(mode, score_blueprint(config.model, mode))
-    if config.stage in ("sft", "dpo"):
-        return Models(mode, policy_blueprint(config.model, mode))
+    if config.stage in GIVEN_ANSWERS:
+        scores = _reward_models(config, mode) if config.reward.kind != "none" else ()
+        return Models(mode, policy_blueprint(config.model, mode), reward=scores)
     wanted = _evaluated(config) if config.stage == "eval" else [config.model]
     first, *rest = [policy_blueprint(model, mode) for model in wanted]
     return Models(mode, first, reward=_reward_models(config, mode), others=rest, critic=_critic(config, mode))
+
+
+def _scorer(config: RunConfig, path: str, mode: FakeTensorMode) -> nn.Module:
+    """suite=reward_model: a model with a score head, or a language model that writes its scores."""
+    if score_prompt_to_ask(path, config) is None:
+        return reward_model_blueprint(path, config.model, mode)
+    return policy_blueprint(other_model(config.model, path), mode)
 
 
 def _critic(config: RunConfig, mode: FakeTensorMode) -> nn.Module | None:
@@ -185,9 +202,17 @@ def _reward_models(config: RunConfig, mode: FakeTensorMode) -> list[nn.Module]:
         found.append(reward_model_blueprint(path, config.model, mode))
         return found[-1]
 
-    build_reward(config.reward, look_at)
+    def look_at_policy(generative: GenerativeRewardConfig) -> Any:
+        path = str(generative.model)
+        score_prompt_of(path, generative.score_prompt, "reward.score_prompt")
+        found.append(policy_blueprint(other_model(config.model, path), mode))
+        return found[-1]
+
+    build_reward(config.reward, look_at, scoring_of(config, look_at_policy))
     if config.stage == "eval" and config.evaluation.learned_reward:
         look_at(config.evaluation.learned_reward)
+    if config.stage == "eval" and config.evaluation.scalar_reward:
+        look_at(config.evaluation.scalar_reward)
     return found
 
 
@@ -199,15 +224,16 @@ def _sampling_size(config: RunConfig, data: _Data) -> SamplingSize | None:
     if config.stage == "eval":
         each, answers = config.evaluation.samples_per_prompt, len(data.held_out) * config.evaluation.samples_per_prompt
         rows, prompts = min(batch_size, answers), min(batch_size, answers) // each + 1
-    elif config.stage == "dpo":
+    elif config.stage in GIVEN_ANSWERS:
         rows = prompts = min(batch_size, config.trainer.sample_prompts, len(data.held_out))  # at evaluations
         if not rows:
             return None
     else:
         trainer = config.trainer
-        held_out = min(batch_size, len(data.held_out))  # one answer each
+        each = config.evaluation.samples_per_prompt
+        held_out = min(batch_size, len(data.held_out) * each)
         rows = max(min(batch_size, trainer.prompts_per_step * trainer.group_size), held_out)
-        prompts = max(min(trainer.prompts_per_step, rows // trainer.group_size + 1), held_out)
+        prompts = max(min(trainer.prompts_per_step, rows // trainer.group_size + 1), -(-held_out // each))
     longest = max(len(group.prompt_ids) for group in (*data.train, *data.held_out))
     return SamplingSize(rows, prompts, longest, config.rollout.max_new_tokens)
 

@@ -31,6 +31,9 @@ def sampling_parts(
     config: RunConfig, model: nn.Module, mode: FakeTensorMode, size: SamplingSize, device: str
 ) -> list[Part]:
     """The parts that exist only while answers are sampled."""
+    if config.rollout.vllm is not None:
+        where = "in a process of its own" if config.rollout.vllm.mode == "server" else "rollout.vllm.memory_share"
+        return [Part("vLLM", f"{where}, not counted")]
     hardware = config.hardware
     bf16 = hardware.precision == "bf16"
     column = cache_bytes_per_token(model, 2 if bf16 else 4)

@@ -11,7 +11,8 @@ from typing import Any, Literal
 import numpy as np
 
 from rlhf.config.sections import DatasetConfig, PairRulesConfig
-from rlhf.data.formats import detect_format
+from rlhf.data.columns import detect_format
+from rlhf.data.formats import PAIRED
 from rlhf.data.loading import load_demonstrations, load_pairs, load_prompts, parse_split
 from rlhf.data.math_rows import math_row
 from rlhf.data.preparing import Example
@@ -95,7 +96,9 @@ def kind_of(config: DatasetConfig, asked: Literal["auto"] | Kind) -> Kind:
     if found == "math":
         problem = math_row(row, question=config.columns.prompt, answer=config.columns.answer)
         return "prompts" if problem.solution is None or problem.answer is None else "demonstrations"
-    return {"hh_transcripts": "pairs", "pairs": "pairs", "question_answer": "demonstrations"}.get(found, "prompts")
+    if found in PAIRED:
+        return "pairs"
+    return "demonstrations" if found == "question_answer" else "prompts"
 
 
 def splits_of(config: DatasetConfig) -> tuple[Split, ...]:

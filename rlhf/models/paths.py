@@ -14,7 +14,7 @@ def resolve_path(path: str) -> Path | str:
     """The folder that `path` names, or `path` itself where it is a hub name.
 
         outputs/sft/<run>                 the run's model/
-        outputs/sft/<run>@step-000100     that checkpoint
+        outputs/sft/<run>@step-000100     that checkpoint, also written @step-100
         some/folder                       a folder with config.json, or an adapter's with adapter_config.json
         HuggingFaceTB/SmolLM2-135M        unchanged
 
@@ -64,8 +64,9 @@ def _model_folder(folder: Path) -> Path:
 
 
 def _checkpoint(run: Path, step: str) -> Path:
-    folder = run / "checkpoints" / step
-    if not folder.is_dir() or not re.fullmatch(r"step-\d{6,}", step):
+    number = re.fullmatch(r"step-(\d+)", step)
+    folder = run / "checkpoints" / (f"step-{int(number[1]):06d}" if number else step)
+    if not folder.is_dir() or not number:
         steps = sorted(child.name for child in folder.parent.glob("step-*"))
         raise ModelError(f"{run} has no checkpoint {step!r}; it has: {', '.join(steps) or 'none'}")
     if not _holds_model(folder):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -41,6 +42,12 @@ def load_causal_lm(config: ModelConfig, hardware: Hardware, *, seed: int) -> Pre
     """
     model = base_causal_lm(config, seed=seed).to(hardware.device)
     return finish(model, config, seed=seed, task="CAUSAL_LM")
+
+
+def other_model(template: ModelConfig, path: str) -> ModelConfig:
+    """`template`'s way of loading for the model at `path`: without its revision, chat template and adapter."""
+    lora = replace(template.lora, enabled=False, quantize="none")
+    return replace(template, path=path, source="auto", revision=None, chat_template=None, lora=lora)
 
 
 def finish(

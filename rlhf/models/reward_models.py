@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -14,7 +13,7 @@ from rlhf.hardware import Hardware
 from rlhf.models.architecture import body_of, score_head_of
 from rlhf.models.lora import adapter_settings, merge_adapter
 from rlhf.models.paths import is_adapter
-from rlhf.models.policies import finish, load_tokenizer, tokenizer_at
+from rlhf.models.policies import finish, load_tokenizer, other_model, tokenizer_at
 from rlhf.models.sources import base_causal_lm, is_reward_config, load_whole, locate, read_config
 
 
@@ -38,7 +37,7 @@ def load_reward_model(
     `path` is a run directory, a folder, an adapter's folder or a hub name. `template` gives the attention
     implementation. Raises ModelError for a model without a score head, or with more labels than one.
     """
-    location, own = locate(path), _template_for(path, template)
+    location, own = locate(path), other_model(template, path)
     if isinstance(location, Path) and is_adapter(location):
         model = _load_adapter(location, own)
     else:
@@ -49,10 +48,18 @@ def load_reward_model(
 
 def load_reward_tokenizer(path: str, *, template: ModelConfig) -> PreTrainedTokenizerBase:
     """The tokenizer that `load_reward_model` gives for `path`, without the model. Raises ModelError as it does."""
-    location, own = locate(path), _template_for(path, template)
+    location, own = locate(path), other_model(template, path)
     if not (isinstance(location, Path) and is_adapter(location)):
         read_reward_config(location)
     return tokenizer_at(location, own)
+
+
+def has_score_head(path: str) -> bool:
+    """Whether the model at `path` gives a score, rather than tokens. Raises ModelError where there is no model."""
+    location = locate(path)
+    if isinstance(location, Path) and is_adapter(location):
+        return adapter_settings(location).get("task_type") == "SEQ_CLS"
+    return is_reward_config(read_config(location, None))
 
 
 def read_reward_config(location: Path | str) -> PretrainedConfig:
@@ -74,7 +81,7 @@ def _load_adapter(folder: Path, template: ModelConfig) -> PreTrainedModel:
         raise ModelError(
             f"the adapter in {folder} is not a reward model: task_type {settings.get('task_type')}, no score head saved"
         )
-    base = base_causal_lm(_template_for(settings["base_model_name_or_path"], template), seed=0)
+    base = base_causal_lm(other_model(template, settings["base_model_name_or_path"]), seed=0)
     return merge_adapter(with_score_head(base, seed=0), folder)
 
 
@@ -101,9 +108,3 @@ def with_score_head(language_model: PreTrainedModel, *, seed: int) -> PreTrained
             model.score.bias.zero_()
     model.config._name_or_path = model.name_or_path = name
     return model
-
-
-def _template_for(path: str, template: ModelConfig) -> ModelConfig:
-    """`template`'s way of loading for another model: without its revision, chat template and adapter."""
-    lora = replace(template.lora, enabled=False, quantize="none")
-    return replace(template, path=path, source="auto", revision=None, chat_template=None, lora=lora)

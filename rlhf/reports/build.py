@@ -46,6 +46,12 @@ def build_report(runs: Sequence[str | os.PathLike[str]], out: str | os.PathLike[
     return page
 
 
+def figure_files(run: str | os.PathLike[str]) -> dict[str, bytes]:
+    """name -> PNG: the figures of a run's report, for who wants them elsewhere. Raises as `build_report`."""
+    report = make_report(read_runs([Path(run)]), "")
+    return {Path(name).stem: figures_png(figures, heading, width) for name, figures, heading, width in _files(report)}
+
+
 def _files(report: Report) -> Iterator[tuple[str, Sequence[Figure], str, float]]:
     """The figures that are files too, the main ones: (file name, its figures, heading, width of each). Names are
     unique. Curves of metrics share a file; an exhibit has one of its own, named as the stage named it."""

@@ -12,7 +12,7 @@ from rlhf.reports.progress import (
     training_findings,
     training_tiles,
 )
-from rlhf.reports.reading import RunRecord
+from rlhf.reports.reading import WITHOUT_STEPS, RunRecord
 from rlhf.reports.sections import exhibit_findings, exhibit_tiles
 from rlhf.reports.text import one_line
 from rlhf.reports.views import Finding, Tile
@@ -95,11 +95,19 @@ def result(run: RunRecord) -> tuple[str, str]:
 
 
 def _stopped(run: RunRecord) -> Finding:
-    after = f"after {run.last_step:,} steps" if run.last_step is not None else "before its first step"
-    seconds = finite(run.status.get("seconds"))
-    spent = f" ({numbers.duration(seconds)})" if seconds is not None else ""
+    stopped = f"Stopped {_when(run)}".rstrip()
     if run.state == "preempted":
-        text = f"Stopped {after}{spent} with its state saved; resume={run.shown_path} continues it."
+        text = f"{stopped} with its state saved; resume={run.shown_path} continues it."
         return Finding("running", "Preempted", text, run.label)
     why = one_line(run.error or "no error is recorded; see run.log", 600)
-    return Finding("failed", "Failed", f"Stopped {after}{spent}: {why}", run.label)
+    return Finding("failed", "Failed", f"{stopped}: {why}", run.label)
+
+
+def _when(run: RunRecord) -> str:
+    """After how many steps and how long; nothing where neither is known."""
+    seconds = finite(run.status.get("seconds"))
+    spent = None if seconds is None else numbers.duration(seconds)
+    if run.stage in WITHOUT_STEPS:
+        return f"after {spent}" if spent else ""
+    after = f"after {run.last_step:,} steps" if run.last_step is not None else "before its first step"
+    return f"{after} ({spent})" if spent else after

@@ -48,8 +48,27 @@ METRICS: dict[str, Metric] = {
     "reward/length": Metric("Length rule", "", "Reward", "up", "the gold rule's length part, -1 to 0"),
     "reward/gold_sentiment": Metric("Sentiment", "", "Reward", "up", "the gold rule's sentiment part, -1 to 1"),
     "reward/gold_length": Metric("Length rule", "", "Reward", "up", "the gold rule's length part, -1 to 0"),
+    "reward/parsed": Metric("Scores that can be read", "%", "Reward", "up", "of the samples"),
+    "reward/several_tags": Metric("Several scores", "%", "Reward", "down", "samples with more tags than one"),
+    "reward/score": Metric("Score", "points", "Reward", "", "mean over the samples that can be read"),
+    "reward/difference": Metric("Difference", "points", "Preference", "up", "of a sample to the other side's mean"),
+    "reward/near_zero": Metric("Differences near zero", "%", "Preference", "", "within 0.1 of 0, in units of d"),
+    "reward/saturated": Metric("Differences at a clip", "%", "Preference", "", "they earn no more by growing"),
+    "reward/correct": Metric(
+        "Pairs in the right order", "%", "Preference", "up", "by the mean scores; ties and undecided pairs count half"
+    ),
+    "reward/correct_strict": Metric("Pairs strictly in the right order", "%", "Preference", "up", "by the mean scores"),
+    "reward/tie": Metric("Tied pairs", "%", "Preference", "down", "both sides have the same mean score"),
+    "reward/undecided": Metric("Undecided pairs", "%", "Preference", "down", "no score of a side can be read"),
+    "reward/log_loss": Metric("Log-loss of the pairs", "nats", "Preference", "down", "by mean scores; chance is 0.693"),
+    "reward/spread": Metric("Spread of one answer's scores", "points", "Reward", "down", "standard deviation"),
+    "reward/prompt_cut": Metric("Requests cut", "%", "Reward", "down", "the judge did not see all of them"),
     "reward/answer": Metric("Right answers", "%", "Reward", "up", "by the grader"),
     "reward/format": Metric("Answers in form", "%", "Reward", "up", "the answer stands where the template wants it"),
+    "avg_low": Metric("Right answers, lower end", "%", "Answers", "", "of the 95% interval of avg@n"),
+    "avg_high": Metric("Right answers, upper end", "%", "Answers", "", "of the 95% interval of avg@n"),
+    "response/length_right_tokens": Metric("Length of right answers", "tokens", "Answers"),
+    "response/length_wrong_tokens": Metric("Length of wrong answers", "tokens", "Answers"),
     "math/accuracy": Metric("Accuracy", "%", "Answers", "up", "mean over all answers, avg@k"),
     "math/format_rate": Metric("Answers in form", "%", "Answers", "up", "as the template wants them"),
     "reward/accuracy": Metric(
@@ -103,6 +122,9 @@ METRICS: dict[str, Metric] = {
     ),
     "sampler/ess_fraction": Metric(
         "Effective samples", "%", "Sampler", "up", "of the importance weights, of all tokens"
+    ),
+    "sampler/staleness_updates": Metric(
+        "Age of the answers", "rounds", "Sampler", "", "learned since the weights that sampled them"
     ),
     "sampler/removed_fraction": Metric(
         "Removed tokens", "%", "Sampler", "down", "left out by the importance correction"
@@ -169,6 +191,7 @@ METRICS: dict[str, Metric] = {
     "time/step_s": Metric("Time a step", "s", "Cost", "down", "wall clock"),
     "time/rollout_s": Metric("Sampling", "s", "Cost", "down", "wall clock a step"),
     "time/reward_s": Metric("Scoring", "s", "Cost", "down", "wall clock a step"),
+    "time/wait_s": Metric("Waiting for answers", "s", "Cost", "down", "that are sampled ahead"),
     "time/update_s": Metric("Learning", "s", "Cost", "down", "wall clock a step"),
     "time/evaluation_s": Metric("Evaluating", "s", "Cost", "down", "wall clock an evaluation"),
     "throughput/generated_tokens_per_s": Metric("Sampling speed", "tokens/s", "Cost", "up"),
@@ -181,6 +204,11 @@ METRICS: dict[str, Metric] = {
 }
 
 _EVAL_ALIASES = {"loss": "loss/total", "perplexity": "loss/perplexity", "log_loss": "loss/log_loss"}
+_OF_SEVERAL = {
+    "avg": "right answers, of all samples",
+    "pass": "questions of which one of k answers is right",
+    "maj": "questions of which the most frequent of k answers is right",
+}
 _PAIR_METRICS = ("accuracy", "margin", "mean", "std", "total")
 
 
@@ -189,6 +217,8 @@ def twin(name: str) -> str:
     rest = name.removeprefix("eval/")
     if rest in _EVAL_ALIASES:
         return _EVAL_ALIASES[rest]
+    if "@" in rest and "/" not in rest:
+        return f"math/{rest}"
     if rest in _PAIR_METRICS:
         return f"reward/{rest}"
     if "/" not in rest and "_" in rest:
@@ -211,6 +241,8 @@ def metric(name: str, stage: str = "") -> Metric:
         return Metric("Loss", "nats", "Loss", "down", about)
     if known in METRICS:
         return METRICS[known]
+    if known.startswith("math/") and "@" in known:
+        return Metric(known.removeprefix("math/"), "%", "Answers", "up", _OF_SEVERAL[known[5:].partition("@")[0]])
     if known.startswith("accuracy_"):
         about = "pairs of this part of the data whose preferred answer scores higher; a tie counts half"
         return Metric(f"Accuracy, {known.removeprefix('accuracy_')}", "%", "Preference", "up", about)

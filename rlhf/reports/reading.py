@@ -20,7 +20,7 @@ from rlhf.reports.text import one_line
 
 RUN_FILES = ("status.json", "config.yaml", "metrics.jsonl", "summary.json")
 """A folder that holds one of these is a run directory."""
-WITHOUT_STEPS = ("eval", "report", "explore", "compare", "selfcheck", "export")
+WITHOUT_STEPS = ("eval", "report", "explore", "pointwise", "teacher", "compare", "selfcheck", "export")
 """Stages that log no metrics over steps."""
 PARENTS = ("compare",)
 """Stages whose run directories hold those of other runs."""

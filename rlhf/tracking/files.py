@@ -10,7 +10,7 @@ import dataclasses
 import json
 import math
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import date
 from enum import Enum
 from pathlib import Path
@@ -84,6 +84,11 @@ def write_text_atomic(path: Path, text: str) -> None:
 def write_json_atomic(path: Path, value: Any) -> None:
     """Replace the content of `path` by indented JSON in one step. Raises TypeError for what JSON cannot hold."""
     write_text_atomic(path, dump_json(value, indent=2) + "\n")
+
+
+def write_jsonl_atomic(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Replace the content of `path` by one line a row, in one step. Raises TypeError for what JSON cannot hold."""
+    write_text_atomic(path, "".join(dump_json(row) + "\n" for row in rows))
 
 
 def read_json(path: Path) -> Any:

@@ -7,6 +7,7 @@ from typing import Any
 
 from rlhf.errors import ConfigError
 from rlhf.tracking.files import dump_json
+from rlhf.tracking.images import pixels
 from rlhf.tracking.run_directory import RunDirectory
 
 MAX_SAMPLES = 4  # answers a step; all of them are in samples.jsonl
@@ -43,6 +44,15 @@ class TensorBoardBackend:
     def summary(self, values: Mapping[str, Any]) -> None:
         """The figures of the run as text."""
         self._writer.add_text("summary", _as_code(dump_json(values, indent=2)), 0)
+
+    def table(self, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
+        """The rows as text."""
+        self._writer.add_text(name, "\n\n".join(_as_code(dump_json(row, indent=2)) for row in rows), 0)
+
+    def figures(self, images: Mapping[str, bytes]) -> None:
+        """One image a figure."""
+        for name, png in images.items():
+            self._writer.add_image(f"figures/{name}", pixels(png), 0, dataformats="HWC")
 
     def finish(self, status: str) -> None:
         """Write out and close."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol
@@ -36,6 +36,14 @@ class Backend(Protocol):
 
     def summary(self, values: Mapping[str, Any]) -> None:
         """The figures of the whole run."""
+        ...
+
+    def table(self, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
+        """A table of results."""
+        ...
+
+    def figures(self, images: Mapping[str, bytes]) -> None:
+        """PNG files by name."""
         ...
 
     def finish(self, status: str) -> None:
@@ -119,6 +127,15 @@ class Tracker:
         """Replace summary.json."""
         write_json_atomic(self.run_dir.summary, values)
         self._each("summary", to_jsonable(values))
+
+    def table(self, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
+        """A table of results for every tracker; the run directory has it as a file of the stage's own."""
+        self._each("table", name, to_jsonable(rows))
+
+    def figures(self, draw: Callable[[], Mapping[str, bytes]]) -> None:
+        """PNG files by name for every tracker, drawn where there is one; the report draws its own."""
+        if self._working:
+            self._each("figures", draw())
 
     def message(self, text: str) -> None:
         """A line for the person at the console, kept in run.log too."""

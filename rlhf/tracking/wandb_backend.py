@@ -12,6 +12,7 @@ from typing import Any
 from rlhf.config.sections import TrackingConfig
 from rlhf.errors import CheckpointError, ConfigError
 from rlhf.tracking.files import read_json, read_jsonl, write_json_atomic
+from rlhf.tracking.images import pixels
 from rlhf.tracking.run_directory import RunDirectory
 
 MAX_TABLE_ROWS = 200_000  # of one wandb table; older rows stay in samples.jsonl
@@ -91,6 +92,16 @@ class WandbBackend:
     def summary(self, values: Mapping[str, Any]) -> None:
         """Put the figures of the run into wandb's summary, nested as they are."""
         self._run.summary.update({"result": dict(values)})
+
+    def table(self, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
+        """One table of this name."""
+        columns, cells = _cells(rows)
+        self._run.log({name: self._wandb.Table(columns=columns, data=cells, allow_mixed_types=True)})
+
+    def figures(self, images: Mapping[str, bytes]) -> None:
+        """One image a figure, under figures/."""
+        for name, png in images.items():
+            self._run.log({f"figures/{name}": self._wandb.Image(pixels(png))})
 
     def finish(self, status: str) -> None:
         """Send the table of all samples and end the run: finished if `status` is completed, else crashed."""

@@ -12,6 +12,7 @@ from rlhf.algorithms.aggregation import StepCounts
 from rlhf.algorithms.kl import ESTIMATORS
 from rlhf.algorithms.length_penalty import overlong_penalty
 from rlhf.config.policy_gradient import PolicyGradientConfig
+from rlhf.data.pointwise import units_of
 from rlhf.types import Continuation, PackedBatch, Rollout, TokenGroup
 
 
@@ -28,6 +29,7 @@ class Experience:
     reference: Tensor | None = None  # [N, T] nats, of the frozen start; None: computed with the loss, or not needed
     advantages: Tensor | None = None  # [N, T]
     updates: int = 0  # optimiser steps taken with it so far
+    units: tuple[int, ...] = ()  # a number a group: groups of one unit stay in one minibatch; (): each is one
 
     @property
     def batch(self) -> PackedBatch:
@@ -35,16 +37,11 @@ class Experience:
         return PackedBatch(self.groups)
 
     def minibatches(self, number: int) -> list[tuple[PackedBatch, Tensor]]:
-        """Whole groups in `number` parts of like size, each with its answers' numbers; fewer where groups are fewer."""
-        parts = torch.arange(len(self.groups)).tensor_split(min(number, len(self.groups)))
-        size = self.group_size
-        return [
-            (
-                PackedBatch(self.groups[int(p[0]) : int(p[-1]) + 1]),
-                torch.arange(int(p[0]) * size, (int(p[-1]) + 1) * size),
-            )
-            for p in parts
-        ]
+        """Whole units in `number` parts of like size, each with its answers' numbers; fewer where units are fewer."""
+        size, edges = self.group_size, self._edges()
+        parts = torch.arange(len(edges) - 1).tensor_split(min(number, len(edges) - 1))
+        bounds = [(edges[int(p[0])], edges[int(p[-1]) + 1]) for p in parts]
+        return [(PackedBatch(self.groups[first:end]), torch.arange(first * size, end * size)) for first, end in bounds]
 
     def counts(self, answers: Tensor, fixed_length: int) -> StepCounts:
         """Denominators of an optimiser step over `answers`."""
@@ -54,10 +51,20 @@ class Experience:
     def select(self, groups: Tensor) -> Experience:
         """Only the groups where `groups` [P] is True; before old log-probs and advantages are there."""
         answers = groups.repeat_interleave(self.group_size)
-        kept = tuple(group for group, keep in zip(self.groups, groups.tolist(), strict=True) if keep)
+        kept = groups.nonzero()[:, 0].tolist()
         return Experience(
-            kept, self.group_size, self.mask[answers], self.rewards[answers.cpu()], self.sampler_logprobs[answers]
+            tuple(self.groups[i] for i in kept),
+            self.group_size,
+            self.mask[answers],
+            self.rewards[answers.cpu()],
+            self.sampler_logprobs[answers],
+            units=tuple(self.units[i] for i in kept) if self.units else (),
         )
+
+    def _edges(self) -> list[int]:
+        """Where the units begin among the groups, and the number of groups at the end."""
+        units, number = self.units, len(self.groups)
+        return [i for i in range(number) if i == 0 or not units or units[i] != units[i - 1]] + [number]
 
 
 def experience_of(
@@ -87,6 +94,7 @@ def experience_of(
         mask=mask.to(device),
         rewards=training_rewards(rewards, rollouts, config, max_new_tokens),
         sampler_logprobs=logprobs.to(device),
+        units=units_of(rollouts[i].prompt for i in range(0, len(rollouts), size)),
     )
 
 

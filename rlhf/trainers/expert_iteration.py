@@ -20,7 +20,7 @@ from rlhf.trainers.collection import Collection
 from rlhf.trainers.control import TrainingControl
 from rlhf.trainers.flops import sampling_flops, training_flops
 from rlhf.trainers.optimization import Optimization
-from rlhf.trainers.rollout_metrics import held_out_answers, rollout_metrics
+from rlhf.trainers.rollout_metrics import held_out_answers, rollout_metrics, sampler_metrics
 from rlhf.types import Continuation, PackedBatch, Reward, Rollout, Sampler, TokenGroup
 
 
@@ -41,12 +41,23 @@ class ExpertIterationTrainer:
         control: TrainingControl | None = None,
         seed: int = 0,
         shuffle: bool = True,
+        ahead: bool = False,
+        eval_samples: int = 1,
     ) -> None:
         self.config, self.model, self.reward, self.sampler, self.seed = config, policy, reward, sampler, seed
-        self.eval_prompts = eval_prompts.examples if eval_prompts else ()
+        self.eval_prompts, self.eval_samples = eval_prompts.examples if eval_prompts else (), eval_samples
         self.hardware, self.control = hardware or default_hardware(), control or TrainingControl()
         self.num_steps = config.num_steps
-        self.collection = Collection(config, prompts.examples, sampler, reward, seed=seed, shuffle=shuffle)
+        self.collection = Collection(
+            config,
+            prompts.examples,
+            sampler,
+            reward,
+            seed=seed,
+            shuffle=shuffle,
+            per_unit=prompts.per_unit,
+            ahead=ahead,
+        )
         self.forward = PackedForward(policy, pad_token_id=tokenizer.pad_token_id)
         self.accumulate = Accumulation(policy, self.hardware)
         updates = config.num_steps * config.epochs_per_batch * config.minibatches
@@ -54,25 +65,30 @@ class ExpertIterationTrainer:
 
     def train(self) -> dict[str, float]:
         """Run the loop; returns the last metrics."""
-        timer = self.control.timer
         self.model.train()
-        for step in self.control.steps(self.num_steps, state=self._state(), evaluate=self.evaluate):
-            collected = self.collection.next(timer)
-            kept = kept_answers(collected.rollouts, collected.scores.total, self.config)
-            with timer("update"):
-                metrics, flops = self.imitate([collected.rollouts[i] for i in kept], step)
-            trained = sum(len(collected.rollouts[i].answer_ids) for i in kept) * self.config.epochs_per_batch
-            flops += sampling_flops(self.model, self.reward, collected.rollouts, self.config.group_size)
-            self.control.count(generated_tokens=collected.sampled_tokens, trained_tokens=trained, flops=flops)
-            rewards = rollout_metrics(collected.rollouts, collected.scores, self.config.group_size)
-            share = {"data/kept_fraction": len(kept) / len(collected.rollouts), "data/epoch": self.collection.epoch()}
-            speed = {"throughput/generated_tokens_per_s": collected.sampled_tokens / timer.seconds["rollout"]}
-            chosen = set(kept)
-            flags = [i in chosen for i in range(len(collected.rollouts))]
-            self.control.record(
-                rewards | metrics | share | speed, sample_rows(collected.rollouts, collected.scores, kept=flags)
-            )
+        with self.collection:
+            for step in self.control.steps(self.num_steps, state=self._state(), evaluate=self.evaluate):
+                self._round(step)
         return self.control.last_metrics
+
+    def _round(self, step: int) -> None:
+        timer = self.control.timer
+        collected = self.collection.next(timer)
+        kept = kept_answers(collected.rollouts, collected.scores.total, self.config)
+        with timer("update"):
+            metrics, flops = self.imitate([collected.rollouts[i] for i in kept], step)
+        trained = sum(len(collected.rollouts[i].answer_ids) for i in kept) * self.config.epochs_per_batch
+        flops += sampling_flops(self.model, self.reward, collected.rollouts, self.config.group_size)
+        self.control.count(generated_tokens=collected.sampled_tokens, trained_tokens=trained, flops=flops)
+        rewards = rollout_metrics(collected.rollouts, collected.scores, self.config.group_size)
+        share = {"data/kept_fraction": len(kept) / len(collected.rollouts), "data/epoch": self.collection.epoch()}
+        speed = {"throughput/generated_tokens_per_s": collected.sampled_tokens / timer.seconds["rollout"]}
+        chosen = set(kept)
+        flags = [i in chosen for i in range(len(collected.rollouts))]
+        self.control.record(
+            rewards | collected.ahead_metrics() | sampler_metrics(self.sampler) | metrics | share | speed,
+            sample_rows(collected.rollouts, collected.scores, kept=flags),
+        )
 
     def imitate(self, answers: Sequence[Rollout], step: int) -> tuple[dict[str, float], int]:
         """All optimiser steps of one round on `answers`, in an order drawn from (seed, step); none for no answers.
@@ -109,8 +125,9 @@ class ExpertIterationTrainer:
 
     @torch.no_grad()
     def evaluate(self) -> dict[str, float]:
-        """Rewards and lengths of one answer to each held-out prompt."""
-        return held_out_answers(self.sampler, self.eval_prompts, self.reward)
+        """Rewards and lengths of `eval_samples` answers to each held-out prompt; of several, how many are right."""
+        self.collection.settle()  # one call of the sampler at a time
+        return held_out_answers(self.sampler, self.eval_prompts, self.reward, self.eval_samples)
 
 
 def kept_answers(rollouts: Sequence[Rollout], rewards: Sequence[float], config: ExpertIterationConfig) -> list[int]:

@@ -54,5 +54,14 @@ def scored_tokens(rollouts: Sequence[Rollout]) -> int:
 
 def sampling_flops(policy: nn.Module, reward: Any, rollouts: Sequence[Rollout], group_size: int) -> int:
     """Of sampling a round of answers, and scoring them where the reward is a model."""
-    scored = forward_flops(reward_parameters(reward), scored_tokens(rollouts))
-    return forward_flops(parameters_of(policy), round_tokens(rollouts, group_size)) + scored
+    return forward_flops(parameters_of(policy), round_tokens(rollouts, group_size)) + reward_flops(reward, rollouts)
+
+
+def reward_flops(reward: Any, rollouts: Sequence[Rollout]) -> int:
+    """Of scoring answers: a model reads each once, or, where it writes its scores, counts its tokens itself."""
+    parts = [part for _, part in getattr(reward, "parts", {}).values()]
+    if parts:
+        return sum(reward_flops(part, rollouts) for part in parts)
+    count = getattr(reward, "tokens_of", scored_tokens)
+    parameters = reward_parameters(reward)
+    return forward_flops(parameters, count(rollouts)) if parameters else 0

@@ -20,7 +20,7 @@ from rlhf.trainers.experience import Experience, experience_of, kl_costs, mean_a
 from rlhf.trainers.flops import forward_flops, parameters_of, round_tokens, sampling_flops, training_flops
 from rlhf.trainers.optimization import Optimization
 from rlhf.trainers.policy_update import PolicyUpdate
-from rlhf.trainers.rollout_metrics import held_out_answers, rollout_metrics
+from rlhf.trainers.rollout_metrics import held_out_answers, rollout_metrics, sampler_metrics
 from rlhf.types import Reward, Sampler, SamplingDistribution
 
 
@@ -44,13 +44,24 @@ class GRPOTrainer:
         control: TrainingControl | None = None,
         seed: int = 0,
         shuffle: bool = True,
+        ahead: bool = False,
+        eval_samples: int = 1,
     ) -> None:
         self.config, self.model, self.reward, self.sampler = config, policy, reward, sampler
-        self.eval_prompts = eval_prompts.examples if eval_prompts else ()
+        self.eval_prompts, self.eval_samples = eval_prompts.examples if eval_prompts else (), eval_samples
         self.hardware, self.control = hardware or default_hardware(), control or TrainingControl()
         self.max_new_tokens, self.num_steps = max_new_tokens, config.num_steps
         self.passes = config.epochs_per_batch  # over the answers of a round
-        self.collection = Collection(config, prompts.examples, sampler, reward, seed=seed, shuffle=shuffle)
+        self.collection = Collection(
+            config,
+            prompts.examples,
+            sampler,
+            reward,
+            seed=seed,
+            shuffle=shuffle,
+            per_unit=prompts.per_unit,
+            ahead=ahead,
+        )
         self.policy_update = PolicyUpdate(
             config,
             forward=PackedForward(policy, pad_token_id=tokenizer.pad_token_id),
@@ -66,14 +77,15 @@ class GRPOTrainer:
         """Run the loop; returns the last metrics."""
         timer = self.control.timer
         self.model.train()  # for gradient checkpointing; every dropout is zero, so the policy is the one that sampled
-        for _ in self.control.steps(self.num_steps, state=self._state(), evaluate=self.evaluate):
-            collected = self.collection.next(timer)
-            with timer("update"):
-                metrics, advantages = self.learn(collected)
-            self.control.record(
-                self._rollout_metrics(collected) | metrics | self._speed(collected),
-                sample_rows(collected.rollouts, collected.scores, advantage=advantages.tolist()),
-            )
+        with self.collection:
+            for _ in self.control.steps(self.num_steps, state=self._state(), evaluate=self.evaluate):
+                collected = self.collection.next(timer)
+                with timer("update"):
+                    metrics, advantages = self.learn(collected)
+                self.control.record(
+                    self._rollout_metrics(collected) | metrics | self._speed(collected),
+                    sample_rows(collected.rollouts, collected.scores, advantage=advantages.tolist()),
+                )
         return self.control.last_metrics
 
     def learn(self, collected: Collected) -> tuple[dict[str, float], Tensor]:
@@ -84,7 +96,8 @@ class GRPOTrainer:
         experience = experience_of(collected.rollouts, collected.scores.total, config, self.max_new_tokens, device)
         learned = torch.ones(len(experience.groups), dtype=torch.bool)
         if config.no_signal == "drop":
-            learned = ~no_signal(torch.tensor(collected.scores.total, dtype=torch.float64), config.group_size)
+            rewards = torch.tensor(collected.scores.total, dtype=torch.float64)
+            learned = ~no_signal(rewards, config.group_size, config.min_reward_spread)
             experience = experience.select(learned)
         shown = torch.zeros(len(learned) * config.group_size)
         if not experience.groups or not experience.mask.any():
@@ -131,7 +144,7 @@ class GRPOTrainer:
         found = rollout_metrics(collected.rollouts, collected.scores, self.config.group_size)
         if self.config.group_size > 1:
             found["reward/no_signal_fraction"] = collected.silent_fraction
-        return found
+        return found | collected.ahead_metrics() | sampler_metrics(self.sampler)
 
     def _speed(self, collected: Collected) -> dict[str, float]:
         seconds = self.control.timer.seconds
@@ -176,5 +189,6 @@ class GRPOTrainer:
 
     @torch.no_grad()
     def evaluate(self) -> dict[str, float]:
-        """Rewards and lengths of one answer to each held-out prompt."""
-        return held_out_answers(self.sampler, self.eval_prompts, self.reward)
+        """Rewards and lengths of `eval_samples` answers to each held-out prompt; of several, how many are right."""
+        self.collection.settle()  # one call of the sampler at a time
+        return held_out_answers(self.sampler, self.eval_prompts, self.reward, self.eval_samples)

@@ -49,6 +49,8 @@ class PPOTrainer(GRPOTrainer):
         control: TrainingControl | None = None,
         seed: int = 0,
         shuffle: bool = True,
+        ahead: bool = False,
+        eval_samples: int = 1,
     ) -> None:
         super().__init__(
             config,
@@ -65,6 +67,8 @@ class PPOTrainer(GRPOTrainer):
             control=control,
             seed=seed,
             shuffle=shuffle,
+            ahead=ahead,
+            eval_samples=eval_samples,
         )
         self.critic = critic
         self.value_update = ValueUpdate(config, critic, self.hardware)

@@ -22,6 +22,8 @@ STAGE_OVERRIDES = {
     **{f"selfcheck/{stage}": [] for stage in ("sft", "reward", "dpo", "ppo")},
     "eval": [],
     "explore": [],
+    "pointwise": [],
+    "teacher": [],
     "compare": [],
     "report": ["runs=[outputs/a]"],
     "export": ["export.run=outputs/a"],
@@ -56,9 +58,13 @@ def test_every_stage_file_has_a_schema_and_a_test_here():
 @pytest.mark.parametrize("group", ["model", "dataset", "hardware", "tracking", "rollout"])
 def test_every_option_of_every_group_opens(group):
     needs = {"model=local": ["model.path=x"], "dataset=local": ["dataset.path=x"]}
+    needs["dataset=teacher_scores"] = ["dataset.path=x"]
     needs["dataset=reasoning_gym"] = ["dataset.task=chain_sum"]
     for option in options(group):
         choice = f"{group}={option}"
+        if choice == "rollout=vllm" and find_spec("vllm") is None:
+            assert "needs the package vllm, which is not installed" in message([*GOLD, choice])
+            needs[choice] = ["rollout.vllm.python=/opt/vllm/bin/python"]
         if choice == "dataset=reasoning_gym" and find_spec("reasoning_gym") is None:
             assert "needs the package reasoning-gym" in message([*GOLD, choice, *needs[choice]])
             continue
@@ -75,11 +81,13 @@ def test_every_reward_opens(reward):
         "exact_match": ["dataset=gsm8k"],
         "regex": ["dataset=gsm8k", "reward.pattern=a"],
         "reasoning_gym": ["dataset=gsm8k"],
+        "bt_pairwise": ["dataset.score_prompt=score_first_5"],
+        "generative": ["reward.model=x"],
     }
     if reward == "reasoning_gym" and find_spec("reasoning_gym") is None:
         assert "needs the package reasoning-gym" in message(["stage=grpo", f"reward={reward}", *needs[reward]])
         return
-    stage = ["stage=dpo"] if reward == "none" else ["stage=grpo"]  # only dpo can do without one
+    stage = ["stage=dpo"] if reward == "none" else ["stage=grpo"]  # dpo and sft can do without one
     assert compose([*stage, f"reward={reward}", *needs.get(reward, [])]).reward.kind == reward
 
 
@@ -119,8 +127,9 @@ def test_values_survive_the_door():
         ([*GOLD, "++model.lora.rnk=8"], "model.lora.rnk is not an option of stage=grpo. Did you mean model.lora.rank?"),
         (["stage=sft", "trainer.group_size=8"], "trainer.group_size is not an option of stage=sft. Options: trainer."),
         (["stage=sft", "+trainer.group_size=8"], "trainer.group_size is not an option of stage=sft. Options: trainer."),
+        (["experiment=demo/compare", "compare.sed=1"], "compare.sed is not an option of stage=compare. Did you mean"),
         (["stage=sft", "sed=1"], "sed is not an option of stage=sft. Did you mean seed?"),
-        (["stage=sft", "reward=gold"], "reward is not an option of stage=sft"),
+        (["stage=reward", "reward=gold"], "reward is not an option of stage=reward"),
         (["stage=sftt"], "stage=sftt does not exist. Did you mean stage=sft?"),
         (["model=smolm2", "stage=sft"], "Did you mean model=smollm2_135m?"),
         (["stage=sft", "grid=nothing"], "grid=nothing does not exist"),
@@ -139,7 +148,7 @@ def test_values_survive_the_door():
         ([*GOLD, "trainer.minibatches=3"], "trainer.minibatches must divide trainer.prompts_per_step=8"),
         ([*GOLD, "rollout.temperature=0"], "rollout.temperature=0"),
         ([*GOLD, "model.lora.enabled=true", "model.lora.dropout=0.1"], "model.lora.dropout=0.1 makes the policy"),
-        ([*GOLD, "rollout.engine=vllm"], "rollout.engine=vllm is not available"),
+        ([*GOLD, "rollout.engine=vllm"], "rollout.engine=vllm with no section rollout.vllm: choose by rollout=native"),
         ([*GOLD, "evaluation.patience=2"], "evaluation.patience needs checkpoint.select_on"),
         (
             ["stage=sft", "trainer.lr_schedule=step"],
@@ -154,7 +163,8 @@ def test_values_survive_the_door():
         (["stage=sft", "model.lora.quantize=int8"], "model.lora.quantize must be one of none, nf4; got 'int8'"),
         (["stage=sft", "model.lora.quantize=nf4"], "it needs model.lora.enabled=true"),
         (["stage=reward", "model.lora.quantize=nf4"], "is there for stage=sft, dpo, grpo; got stage=reward"),
-        (["stage=eval", "suite=nothing"], "suite=nothing does not exist. Options: math, policy, reward_model"),
+        (["stage=eval", "suite=nothing"],
+         "suite=nothing does not exist. Options: generative_rm, math, policy, reward_model, score_variance"),
         (["stage=eval", "models=x"], "models must be a list"),
         (["stage=sft", "dataset.streaming=true"], "dataset.streaming=true needs dataset.limit"),
         (["nonsense"], "nonsense"),

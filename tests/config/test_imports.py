@@ -11,7 +11,7 @@ PACKAGE = Path(rlhf.__file__).parent
 FLOORS = {"types": 1, "errors": 1, "exhibits": 1, "config": 1, "algorithms": 2, "data": 3, "models": 3, "rollout": 3,
           "rewards": 3, "evaluation": 3, "tracking": 3, "checkpoint": 3, "distributed": 3, "hardware": 3,
           "allocator": 2, "token_budget": 2, "trainers": 4, "reports": 4,
-          "explore": 4, "judges": 3, "compare": 5,
+          "explore": 4, "pointwise": 4, "teacher": 4, "judges": 3, "compare": 5,
           "selfcheck": 5, "registry": 5, "parts": 5, "run": 5, "dry_run": 5, "export": 5, "library": 5, "in_memory": 5,
           "help_text": 5, "cli": 5}  # fmt: skip
 BETWEEN_FLOOR_3 = {

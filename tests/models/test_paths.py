@@ -38,6 +38,7 @@ def test_a_relative_path_and_the_home_folder(run, monkeypatch):
 
 def test_a_checkpoint_of_a_run(run):
     assert resolve_path(f"{run}@step-000050") == run / "checkpoints/step-000050"
+    assert resolve_path(f"{run}@step-50") == run / "checkpoints/step-000050"
     with pytest.raises(ModelError, match="step-000100 is a checkpoint to resume from and holds no model"):
         resolve_path(f"{run}@step-000100")
     with pytest.raises(ModelError, match="no checkpoint 'step-7'; it has: step-000050, step-000100"):

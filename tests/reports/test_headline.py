@@ -150,3 +150,15 @@ def test_smoothing_keeps_constants_and_lengths():
     assert len(smoothed(np.arange(7.0))) == 7
     inner = smoothed(np.arange(100.0))[5:-5]
     np.testing.assert_allclose(inner, np.arange(100.0)[5:-5])
+
+
+@pytest.mark.parametrize(
+    ("stage", "when"), [("grpo", "before its first step (2 min 05 s)"), ("compare", "after 2 min 05 s")]
+)
+def test_a_failure_says_when_by_what_its_stage_counts(tmp_path, stage, when):
+    run = tmp_path / "run"
+    run.mkdir()
+    status = {"state": "failed", "stage": stage, "seconds": 125.0, "error": {"type": "RunsFailed", "message": "one"}}
+    (run / "status.json").write_text(json.dumps(status))
+    (run / "config.yaml").write_text(f"stage: {stage}\nname: x\n")
+    assert findings(read_run(run))[0].text == f"Stopped {when}: RunsFailed: one"

@@ -85,5 +85,5 @@ def test_a_reference_that_is_another_model_is_found(check, monkeypatch):
             reference.model.get_input_embeddings().weight.mul_(1.5)
         return reference
 
-    monkeypatch.setattr("rlhf.parts.make_reference", scaled)
+    monkeypatch.setattr("rlhf.parts.models.make_reference", scaled)
     assert "first update: log ratio between the sides" in failures(check, "dpo")

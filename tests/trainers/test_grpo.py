@@ -134,6 +134,29 @@ def test_groups_without_signal_are_kept_or_left_out_of_the_denominators(tiny, ha
         torch.testing.assert_close(found, factor * alone, atol=1e-6, rtol=1e-4)
 
 
+def test_groups_of_little_spread_are_left_out_too(tiny, hardware, sampler_for):
+    """Two groups, spreads 1 and 0.1: under a bound of 0.2 the round is that of the first group alone."""
+    parts = tiny("grpo", *SMALL, "trainer.no_signal=drop", "trainer.scale=none", "trainer.min_reward_spread=0.2")
+    t = trainer(parts, hardware, None, reference=False)
+    rollouts = sampler_for(parts, max_new_tokens=6).sample(parts.prompts.examples[:2], 2, step=1)
+    seen = []
+    t.optimization.step = lambda: seen.append([p.grad.clone() for p in parts.model.parameters()]) or {}
+    _, shown = t.learn(Collected(rollouts, RewardScores([1.0, 0.0, 0.5, 0.4], {}), 4, 4, 0.5))
+    parts.model.zero_grad(set_to_none=True)
+    t.learn(Collected(rollouts[:2], RewardScores([1.0, 0.0], {}), 2, 2, 0.0))
+    for found, alone in zip(*seen, strict=True):
+        torch.testing.assert_close(found, alone, atol=1e-6, rtol=1e-4)
+    assert shown.tolist() == pytest.approx([0.5, -0.5, 0.0, 0.0])
+
+
+def test_resampling_counts_groups_of_little_spread(tiny, hardware, sampler_for):
+    parts = tiny("grpo", *SMALL, "trainer.no_signal=resample", "trainer.max_resamples=1",
+                 "trainer.min_reward_spread=0.2")  # fmt: skip
+    spread = [0.0, 0.1] * 4  # of every group 0.1
+    t = trainer(parts, hardware, sampler_for(parts, max_new_tokens=6), lambda answers: spread[: len(answers)], False)
+    assert t.collection.next(t.control.timer).silent_fraction == 1.0
+
+
 def test_a_round_without_any_signal_changes_nothing_when_dropped(tiny, hardware, sampler_for):
     parts = tiny("grpo", *SMALL, "trainer.no_signal=drop")
     before = [p.detach().clone() for p in parts.model.parameters()]
