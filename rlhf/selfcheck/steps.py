@@ -162,6 +162,9 @@ class _Nowhere:
     def samples(self, step: int, rows: Any) -> None:
         """Not kept."""
 
+    def held_out(self, step: int, rows: Any) -> None:
+        """Not kept."""
+
     def message(self, text: str) -> None:
         """Not shown."""
 

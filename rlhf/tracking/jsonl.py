@@ -1,4 +1,4 @@
-"""metrics.jsonl and samples.jsonl: always written, and what reports read."""
+"""metrics.jsonl, samples.jsonl and held_out.jsonl: written as the run goes, and what reports read."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ logger = logging.getLogger(__name__)
 
 
 class JsonlFiles:
-    """One line a step in metrics.jsonl, one line an answer in samples.jsonl.
+    """One line a step in metrics.jsonl, one line an answer in samples.jsonl, or in held_out.jsonl at evaluations.
 
     resumed_from_step   None for a run from the beginning: files of an earlier attempt are set aside as *.jsonl.old.
                         A step: lines beyond it are cut, since those steps are done again.
@@ -23,7 +23,7 @@ class JsonlFiles:
 
     def __init__(self, run_dir: RunDirectory, *, resumed_from_step: int | None) -> None:
         self._run_dir = run_dir
-        for path in (run_dir.metrics, run_dir.samples):
+        for path in (run_dir.metrics, run_dir.samples, run_dir.held_out):
             if resumed_from_step is None:
                 _set_aside(path)
             else:
@@ -43,6 +43,11 @@ class JsonlFiles:
         first = {} if step is None else {"step": step}
         for row in rows:
             append_jsonl(self._run_dir.samples, {**first, **row})
+
+    def held_out(self, step: int, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Add one line an answer to a held-out prompt."""
+        for row in rows:
+            append_jsonl(self._run_dir.held_out, {"step": step, **row})
 
 
 def _cut(path: Path, step: int) -> None:

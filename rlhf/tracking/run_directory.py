@@ -33,6 +33,7 @@ class RunDirectory:
         self.objective = at("objective.txt")
         self.metrics = at("metrics.jsonl")
         self.samples = at("samples.jsonl")
+        self.held_out = at("held_out.jsonl")
         self.summary = at("summary.json")
         self.exhibits = at("exhibits.json")
         self.checkpoints = at("checkpoints")

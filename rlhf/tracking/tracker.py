@@ -123,6 +123,12 @@ class Tracker:
             self._files.samples(step, rows)
             self._each("samples", step, to_jsonable(rows))
 
+    def held_out(self, step: int, rows: Sequence[Mapping[str, Any]]) -> None:
+        """One line of held_out.jsonl an answer that an evaluation of a training sampled, and a table of these."""
+        if rows:
+            self._files.held_out(step, rows)
+            self._each("table", "held_out", to_jsonable([{"step": step, **row} for row in rows]))
+
     def summary(self, values: Mapping[str, Any]) -> None:
         """Replace summary.json."""
         write_json_atomic(self.run_dir.summary, values)

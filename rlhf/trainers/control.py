@@ -34,6 +34,7 @@ class MetricSink(Protocol):
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None: ...
     def samples(self, step: int, rows: Sequence[Mapping[str, Any]]) -> None: ...
+    def held_out(self, step: int, rows: Sequence[Mapping[str, Any]]) -> None: ...
     def message(self, text: str) -> None: ...
 
 
@@ -45,6 +46,9 @@ class Silent:
 
     def samples(self, step: int, rows: Sequence[Mapping[str, Any]]) -> None:
         """Answers are not kept."""
+
+    def held_out(self, step: int, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Nor are those of evaluations."""
 
     def message(self, text: str) -> None:
         log.info(text)
@@ -131,6 +135,10 @@ class TrainingControl:
         self._pending = {**metrics, **times, **cost}
         if samples:
             self.tracker.samples(self.step, samples)
+
+    def held_out(self, samples: Sequence[Mapping[str, Any]]) -> None:
+        """The answers of the evaluation after the current step."""
+        self.tracker.held_out(self.step, samples)
 
     def count(self, *, generated_tokens: int = 0, trained_tokens: int = 0, flops: int = 0) -> None:
         """Add to the run's budget counters; `record` adds the seconds of the step."""

@@ -80,6 +80,7 @@ class DPOTrainer:
             forward=self.forward,
             distribution=distribution,
             hardware=self.hardware,
+            keep=self.control.held_out,
         )
         self.accumulate = Accumulation(policy, self.hardware)
         self.optimization = Optimization(policy, config, total_updates=self.num_steps, spent=self.control.budget_share)

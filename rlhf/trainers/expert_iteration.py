@@ -127,7 +127,8 @@ class ExpertIterationTrainer:
     def evaluate(self) -> dict[str, float]:
         """Rewards and lengths of `eval_samples` answers to each held-out prompt; of several, how many are right."""
         self.collection.settle()  # one call of the sampler at a time
-        return held_out_answers(self.sampler, self.eval_prompts, self.reward, self.eval_samples)
+        keep = self.control.held_out
+        return held_out_answers(self.sampler, self.eval_prompts, self.reward, self.eval_samples, keep)
 
 
 def kept_answers(rollouts: Sequence[Rollout], rewards: Sequence[float], config: ExpertIterationConfig) -> list[int]:

@@ -191,4 +191,5 @@ class GRPOTrainer:
     def evaluate(self) -> dict[str, float]:
         """Rewards and lengths of `eval_samples` answers to each held-out prompt; of several, how many are right."""
         self.collection.settle()  # one call of the sampler at a time
-        return held_out_answers(self.sampler, self.eval_prompts, self.reward, self.eval_samples)
+        keep = self.control.held_out
+        return held_out_answers(self.sampler, self.eval_prompts, self.reward, self.eval_samples, keep)

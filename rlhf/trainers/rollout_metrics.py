@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import torch
 
@@ -12,7 +13,7 @@ from rlhf.algorithms.advantages import no_signal
 from rlhf.config.verifiers import FROM_TEMPLATE
 from rlhf.evaluation.verifiable.held_out import right_answer_metrics
 from rlhf.evaluation.verifiable.reading import answer_reader
-from rlhf.rollout.samples import EVALUATION_STEP
+from rlhf.rollout.samples import EVALUATION_STEP, sample_rows
 from rlhf.types import Prompt, Reward, RewardScores, Rollout, Sampler
 
 
@@ -43,7 +44,13 @@ def sampler_metrics(sampler: Sampler) -> dict[str, float]:
     return {} if metrics is None else metrics()
 
 
-def held_out_answers(sampler: Sampler, prompts: Sequence[Prompt], reward: Reward, samples: int = 1) -> dict[str, float]:
+Keep = Callable[[Sequence[Mapping[str, Any]]], None]
+"""Takes the answers of an evaluation as rows (rlhf.rollout.samples)."""
+
+
+def held_out_answers(
+    sampler: Sampler, prompts: Sequence[Prompt], reward: Reward, samples: int = 1, keep: Keep | None = None
+) -> dict[str, float]:
     """Rewards and lengths of `samples` new answers to each of `prompts`, by the names that evaluations log; {} for no
     prompts. Of several answers also how many are right (rlhf.evaluation.verifiable.held_out), where the reward says."""
     if not prompts:
@@ -51,6 +58,8 @@ def held_out_answers(sampler: Sampler, prompts: Sequence[Prompt], reward: Reward
     sampler.update_weights()
     rollouts = sampler.sample(prompts, samples, step=EVALUATION_STEP)
     scores = reward.score(rollouts)
+    if keep is not None:
+        keep(sample_rows(rollouts, scores))
     found = _held_out(rollouts, scores) | {"num_examples": len(prompts)}
     if samples == 1:
         return found
@@ -58,9 +67,12 @@ def held_out_answers(sampler: Sampler, prompts: Sequence[Prompt], reward: Reward
     return found | right_answer_metrics(rollouts, scores, read)
 
 
-def held_out_rewards(rollouts: Sequence[Rollout], reward: Reward) -> dict[str, float]:
+def held_out_rewards(rollouts: Sequence[Rollout], reward: Reward, keep: Keep | None = None) -> dict[str, float]:
     """Means over answers, under the names that evaluations log: reward_mean, response_truncated_fraction, ..."""
-    return _held_out(rollouts, reward.score(rollouts))
+    scores = reward.score(rollouts)
+    if keep is not None:
+        keep(sample_rows(rollouts, scores))
+    return _held_out(rollouts, scores)
 
 
 def _held_out(rollouts: Sequence[Rollout], scores: RewardScores) -> dict[str, float]:

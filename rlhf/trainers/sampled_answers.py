@@ -13,7 +13,7 @@ from rlhf.models.forward import PackedForward
 from rlhf.models.reference import ReferencePolicy
 from rlhf.rollout.samples import EVALUATION_STEP
 from rlhf.trainers.accumulation import micro_scores
-from rlhf.trainers.rollout_metrics import held_out_rewards
+from rlhf.trainers.rollout_metrics import Keep, held_out_rewards
 from rlhf.types import (
     Continuation,
     Demonstration,
@@ -33,6 +33,7 @@ class SampledAnswers:
     sampler     samples from the policy, under `distribution`
     reference   the policy as it was
     reward      scores the answers; nothing is trained on it. None: nothing does
+    keep        takes the answers, where there is a reward
     prompts     what is answered, the first `number` units of them; None: the prompts of `held_out`
 
     Raises ConfigError where `number` is above 0 and there is no sampler or no reference.
@@ -50,6 +51,7 @@ class SampledAnswers:
         forward: PackedForward,
         distribution: SamplingDistribution | None,
         hardware: Hardware,
+        keep: Keep,
     ) -> None:
         if number and sampler is None:
             raise ConfigError("trainer.sample_prompts needs a sampler; set it to 0 to sample nothing")
@@ -59,7 +61,7 @@ class SampledAnswers:
         given = None if prompts is None else prompts.examples[: number * prompts.per_unit]
         self.prompts = distinct_prompts(held_out)[:number] if given is None else given
         self.forward, self.hardware = forward, hardware
-        self.distribution = distribution or SamplingDistribution()
+        self.distribution, self.keep = distribution or SamplingDistribution(), keep
 
     @torch.no_grad()
     def evaluate(self) -> dict[str, float]:
@@ -78,7 +80,7 @@ class SampledAnswers:
         )
         kl = (ours - theirs).sum(dim=1).mean().item()
         found = {"policy_kl_ref_answer": kl, "response_length_tokens": sum(lengths) / len(lengths)}
-        return found if self.reward is None else found | held_out_rewards(rollouts, self.reward)
+        return found if self.reward is None else found | held_out_rewards(rollouts, self.reward, self.keep)
 
 
 def distinct_prompts(examples: Sequence[PreferencePair | Demonstration]) -> list[Prompt]:

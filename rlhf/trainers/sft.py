@@ -67,6 +67,7 @@ class SFTTrainer:
             forward=self.forward,
             distribution=distribution,
             hardware=self.hardware,
+            keep=self.control.held_out,
         )
         self.accumulate = Accumulation(policy, self.hardware)
         self.optimization = Optimization(policy, config, total_updates=self.num_steps, spent=self.control.budget_share)

@@ -87,11 +87,13 @@ def test_a_resume_cuts_lines_beyond_its_step_and_the_clock_goes_on(make_tracker,
         for step in range(1, 6):
             tracker.log(step, {"loss/total": 0.1})
             tracker.samples(step, [{"prompt": "p"}])
-    for name in ("metrics.jsonl", "samples.jsonl"):
+            tracker.held_out(step, [{"prompt": "q"}])
+    for name in ("metrics.jsonl", "samples.jsonl", "held_out.jsonl"):
         with open(tmp_path / name, "a") as file:
             file.write('{"step": 6, "to')  # torn by the crash
     with make_tracker(resumed_from_step=3) as tracker:
-        assert steps(tmp_path / "metrics.jsonl") == steps(tmp_path / "samples.jsonl") == [1, 2, 3]
+        for name in ("metrics.jsonl", "samples.jsonl", "held_out.jsonl"):
+            assert steps(tmp_path / name) == [1, 2, 3]
         tracker.log(4, {"loss/total": 0.2})
     assert steps(tmp_path / "metrics.jsonl") == [1, 2, 3, 4]
     times = [row["time_s"] for row in read_jsonl(tmp_path / "metrics.jsonl")]

@@ -22,6 +22,9 @@ class Memory:
     def samples(self, step, rows):
         pass
 
+    def held_out(self, step, rows):
+        pass
+
     def message(self, text):
         self.said.append(text)
 

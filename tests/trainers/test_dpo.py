@@ -55,6 +55,9 @@ class Lines:
     def samples(self, step, rows):
         pass
 
+    def held_out(self, step, rows):
+        pass
+
     def message(self, text):
         pass
 

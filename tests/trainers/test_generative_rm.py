@@ -29,6 +29,9 @@ class Rows:
     def samples(self, step, rows):
         self.rows += rows
 
+    def held_out(self, step, rows):
+        pass
+
     def message(self, text):
         pass
 

@@ -34,6 +34,19 @@ def test_one_answer_logs_what_it_always_did_and_several_more(tiny, sampler_for):
     assert held_out_answers(sampler, (), FunctionReward(right_where_long), 4) == {}
 
 
+def test_the_answers_of_an_evaluation_are_kept(tmp_path, monkeypatch):
+    """As many lines as evaluations x questions x answers, those of each step beside it."""
+    monkeypatch.setattr("rlhf.run.build_report", lambda *_: None)
+    overrides = ["stage=grpo", "reward=gold", "model=tiny", "rollout.max_new_tokens=4", "trainer.num_steps=2"]
+    overrides += ["evaluation.every=1", "evaluation.limit=3", "evaluation.samples_per_prompt=2", "dataset.limit=8"]
+    run(compose([*overrides, "trainer.prompts_per_step=2", "trainer.group_size=2", "tracking.console=none"]), tmp_path)
+    rows = [json.loads(line) for line in (tmp_path / "held_out.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows] == [0] * 6 + [1] * 6 + [2] * 6
+    assert len({row["prompt_id"] for row in rows}) == 3 and {row["sample"] for row in rows} == {0, 1}
+    trained = {json.loads(line)["prompt_id"] for line in (tmp_path / "samples.jsonl").read_text().splitlines()}
+    assert trained.isdisjoint(row["prompt_id"] for row in rows)
+
+
 @pytest.mark.parametrize("stage", ["grpo", "ppo", "expert_iteration"])
 def test_every_stage_that_samples_has_the_key(stage, tmp_path, monkeypatch):
     monkeypatch.setattr("rlhf.run.build_report", lambda *_: None)
