@@ -147,7 +147,7 @@ def _check_pairwise(run: Any, reward: BTPairwiseRewardConfig, learning: bool) ->
     if run.rollout.stop not in ([], [CLOSING_TAG]):
         raise ConfigError(
             f"rollout.stop={run.rollout.stop} beside reward=bt_pairwise, whose scores end with {CLOSING_TAG}: use "
-            f"rollout.stop=[] or [{CLOSING_TAG}]"
+            f"rollout.stop=[] or 'rollout.stop=[\"{CLOSING_TAG}\"]'"
         )
     _check_floor(reward, load_score_prompt(run.dataset.score_prompt))
     _check_objective(run.trainer, reward)

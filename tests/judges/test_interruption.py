@@ -15,12 +15,13 @@ from tests.judges.server import JudgeServer, Reply, chat_judge, judge_config
 from tests.judges.test_chat import comparisons
 
 WORK = """
-import json, sys
+import json, signal, sys
 from rlhf.config.judges import ChatJudgeConfig
 from rlhf.errors import RlhfError
 from rlhf.judges.chat import ChatJudge
 from rlhf.judges.types import Comparison
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell starts what runs in its background without it
 try:
     judge = ChatJudge(ChatJudgeConfig(**json.loads(sys.argv[1])))
     judge.compare([Comparison(*texts) for texts in json.loads(sys.argv[2])], report=print)

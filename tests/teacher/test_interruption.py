@@ -17,6 +17,7 @@ from tests.teacher.test_chat import assert_scored, quiet, teacher, times_asked
 
 ROOT = config_folder("conf").parent
 WORK = """
+import signal
 import sys
 from rlhf.config.compose import compose
 from rlhf.config.score_prompts import load_score_prompt
@@ -24,6 +25,7 @@ from rlhf.errors import RlhfError
 from rlhf.teacher.chat import ChatTeacher
 from tests.teacher.conftest import questions
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell starts what runs in its background without it
 config = compose(["stage=teacher", *sys.argv[1:]]).teacher
 try:
     ChatTeacher(config, load_score_prompt("score_first_5")).score(questions(80), print)

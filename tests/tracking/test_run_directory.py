@@ -70,7 +70,8 @@ def test_every_file_of_the_run_directory_has_a_name(tmp_path):
     names = {Path(p).name for p in vars(run_dir).values() if p != tmp_path}
     assert names == {
         "config.yaml", "status.json", "environment.json", "objective.txt", "metrics.jsonl", "samples.jsonl",
-        "summary.json", "exhibits.json", "checkpoints", "model", "figures", "report.md", "report.html", "run.log",
+        "held_out.jsonl", "summary.json", "exhibits.json", "checkpoints", "model", "figures",
+        "report.md", "report.html", "run.log",
     }  # fmt: skip
     assert os.fspath(run_dir) == str(tmp_path)
 
